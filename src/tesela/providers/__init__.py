@@ -1,0 +1,1 @@
+"""How each provider speaks each task: pure translations, no sockets."""

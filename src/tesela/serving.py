@@ -1,0 +1,184 @@
+"""What an endpoint is: frozen values in the shapes of the REST API, and the addresses that they resolve to.
+
+`ServingEndpoint` and below are exactly what `POST /api/2.0/serving-endpoints` takes, so an endpoint can be copied
+from a workspace.  `Origin` and `Upstream` are what remains of a served entity once its references are resolved.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from tesela.wire.tasks import Task
+
+Struct = msgspec.Struct
+
+
+class ExternalModel(Struct, frozen=True, omit_defaults=True):
+    """A model run by a provider elsewhere.  The provider's own settings stay a plain mapping until it reads them."""
+
+    name: str
+    provider: str
+    task: str
+    openai_config: dict[str, Any] | None = None
+    anthropic_config: dict[str, Any] | None = None
+    cohere_config: dict[str, Any] | None = None
+    ai21labs_config: dict[str, Any] | None = None
+    amazon_bedrock_config: dict[str, Any] | None = None
+    google_cloud_vertex_ai_config: dict[str, Any] | None = None
+    databricks_model_serving_config: dict[str, Any] | None = None
+    palm_config: dict[str, Any] | None = None
+    custom_provider_config: dict[str, Any] | None = None
+    scripted_config: dict[str, Any] | None = None
+
+
+class FoundationModel(Struct, frozen=True, omit_defaults=True):
+    """A model that we run."""
+
+    name: str
+    display_name: str | None = None
+    description: str | None = None
+    docs: str | None = None
+
+
+class ServedEntityInput(Struct, frozen=True, omit_defaults=True):
+    """One model under an endpoint, as it is asked for: an external model, or a local one by `entity_name`."""
+
+    name: str | None = None
+    external_model: ExternalModel | None = None
+    entity_name: str | None = None
+    entity_version: str | None = None
+    foundation_model: FoundationModel | None = None
+    workload_size: str | None = None
+    workload_type: str | None = None
+    scale_to_zero_enabled: bool | None = None
+    min_provisioned_throughput: int | None = None
+    max_provisioned_throughput: int | None = None
+    environment_vars: dict[str, str] | None = None
+
+
+class Route(Struct, frozen=True, omit_defaults=True):
+    """How much of an endpoint's traffic one served entity gets, in percent."""
+
+    traffic_percentage: int
+    served_model_name: str | None = None
+    served_entity_name: str | None = None
+
+
+class TrafficConfig(Struct, frozen=True, omit_defaults=True):
+    routes: tuple[Route, ...] = ()
+
+
+class EndpointConfig(Struct, frozen=True, omit_defaults=True):
+    served_entities: tuple[ServedEntityInput, ...] = ()
+    served_models: tuple[ServedEntityInput, ...] = ()
+    traffic_config: TrafficConfig | None = None
+    name: str | None = None
+
+
+class Tag(Struct, frozen=True, omit_defaults=True):
+    key: str
+    value: str | None = None
+
+
+class ServingEndpoint(Struct, frozen=True, omit_defaults=True):
+    """An endpoint as it is asked for.  Percentages may come as numeric strings; decode with `strict=False`."""
+
+    name: str
+    config: EndpointConfig
+    description: str | None = None
+    tags: tuple[Tag, ...] = ()
+    ai_gateway: dict[str, Any] | None = None
+    rate_limits: tuple[dict[str, Any], ...] = ()
+    route_optimized: bool = False
+    task: str | None = None
+
+
+class Timeouts(Struct, frozen=True):
+    """Seconds.  `first_byte_s` runs from the end of the request to the first byte of the answer."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    idle_s: float = 120.0
+    total_s: float = 3600.0
+
+
+class Origin(Struct, frozen=True):
+    """Where to dial.  `unix` is the path of a socket and wins over host and port; `scripted` dials nothing."""
+
+    scheme: Literal["http", "https", "scripted"] = "http"
+    host: str = "localhost"
+    port: int = 80
+    unix: str | None = None
+    verify: bool = True
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header (RFC 9112, section 3.2)."""
+        usual = {"http": 80, "https": 443}.get(self.scheme)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == usual else f"{host}:{self.port}"
+
+
+class Capabilities(Struct, frozen=True):
+    """What the model behind an upstream can do by itself; the translation does or refuses the rest."""
+
+    tools: bool = True
+    json_schema: bool = True
+    logprobs: bool = True
+    echo: bool = True
+    images: bool = True
+    n_max: int = 0
+    context: int = 0
+    dimensions: int = 0
+    system: str | None = None
+    defaults: tuple[tuple[str, float], ...] = ()
+
+
+class Upstream(Struct, frozen=True):
+    """Address, model and key of the place that we call.
+
+    `headers` hold the key and never leave this process but towards the origin; the repr leaves them out.  `limit` is
+    how many calls may be in flight from one worker, 0 for no limit; `script` belongs to the scripted provider.
+    """
+
+    origin: Origin
+    model: str
+    base_path: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    timeouts: Timeouts = Timeouts()
+    capabilities: Capabilities = Capabilities()
+    limit: int = 0
+    script: Any = None
+
+    def __repr__(self) -> str:
+        return f"Upstream({self.origin.scheme}://{self.origin.authority}{self.base_path}, model={self.model!r})"
+
+
+class ServedEntity(Struct, frozen=True):
+    """A served entity with everything resolved: which provider's translations, and where to."""
+
+    name: str
+    config: ServedEntityInput
+    provider: str
+    tasks: frozenset[Task]
+    upstream: Upstream
+    percentage: int
+    admission: str = ""
+
+
+class Endpoint(Struct, frozen=True):
+    """A named thing you query, as one request sees it.
+
+    `entities` are in the order of the configuration, which is the order of fallback.  `source` is "file", "store" or
+    "built-in".  `creator` and times are what the API shows; times are in milliseconds since the epoch.
+    """
+
+    name: str
+    task: Task
+    entities: tuple[ServedEntity, ...]
+    config: ServingEndpoint
+    fallback: bool = False
+    source: str = "file"
+    creator: str = ""
+    created_ms: int = 0
+    description: str = ""

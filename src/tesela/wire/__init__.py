@@ -1,0 +1,1 @@
+"""The unified form as bytes and values.  No I/O, no clock."""

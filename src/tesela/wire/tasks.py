@@ -1,0 +1,29 @@
+"""The kinds of model call, and the request field by which each is known."""
+
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What kind of model call.  The values are those of `task` in an endpoint and of `external_model.task`."""
+
+    CHAT = "llm/v1/chat"
+    COMPLETIONS = "llm/v1/completions"
+    EMBEDDINGS = "llm/v1/embeddings"
+    RESPONSES = "llm/v1/responses"
+
+
+FIELD: dict[Task, str] = {
+    Task.CHAT: "messages",
+    Task.COMPLETIONS: "prompt",
+    Task.EMBEDDINGS: "input",
+    Task.RESPONSES: "input",
+}
+"""The one field without which a request of the task means nothing."""
+
+PATH: dict[Task, str] = {
+    Task.CHAT: "/chat/completions",
+    Task.COMPLETIONS: "/completions",
+    Task.EMBEDDINGS: "/embeddings",
+    Task.RESPONSES: "/responses",
+}
+"""OpenAI's path of the task, below the API's base."""
