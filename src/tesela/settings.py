@@ -1,0 +1,93 @@
+"""The settings as values: what each is, what it may be, and what it is when nobody says."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tesela import serving
+from tesela.serving import ServingEndpoint
+
+Struct = msgspec.Struct
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds.  The first four are about what we call, the rest about who calls us."""
+
+    connect: Seconds = 10.0
+    first_byte: Seconds = 600.0
+    idle: Seconds = 120.0
+    total: Seconds = 3600.0
+    keep_alive: Seconds = 75.0
+    receive_header: Seconds = 20.0
+    receive_body: Seconds = 60.0
+    drain: Seconds = 30.0
+
+    @property
+    def upstream(self) -> serving.Timeouts:
+        return serving.Timeouts(
+            connect_s=self.connect, first_byte_s=self.first_byte, idle_s=self.idle, total_s=self.total
+        )
+
+
+class DeclaredCapabilities(Struct, frozen=True, omit_defaults=True):
+    """What a model can do by itself, where that differs from what is assumed of its engine."""
+
+    tools: bool | None = None
+    json_schema: bool | None = None
+    logprobs: bool | None = None
+    echo: bool | None = None
+    images: bool | None = None
+    n_max: Annotated[int, Meta(ge=0)] | None = None
+    system: str | None = None
+    defaults: dict[str, float] | None = None
+
+
+class ModelEntry(Struct, frozen=True, omit_defaults=True):
+    """A model that runs here: one of `source`, `path`, `command` or `base_url` says where it comes from.
+
+    `source` is `pypi:`, `hf:` or `file:` or the name of a model that Tesela knows; `path` is a GGUF file; `command`
+    starts a process that speaks the OpenAI protocol, `base_url` names one that runs already.  `memory_mib` is the
+    ceiling at which the engine is started anew.
+    """
+
+    name: Name
+    source: str | None = None
+    path: str | None = None
+    command: tuple[str, ...] | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    task: str | None = None
+    model: str | None = None
+    description: str | None = None
+    slots: Count | None = None
+    context: Count | None = None
+    threads: Count | None = None
+    batch_threads: Count | None = None
+    memory_mib: Count | None = None
+    limit: Count | None = None
+    dimensions: Count | None = None
+    capabilities: DeclaredCapabilities | None = None
+
+    def __repr__(self) -> str:
+        return f"ModelEntry({self.name!r})"
+
+
+class Settings(Struct, frozen=True):
+    """The settings that the file, the environment and the options give.  Bytes, and seconds where not said."""
+
+    home: str = ""
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8787
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    hot_routes: bool = True
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1024 * 1024 * 1024)] = 32 * 1024 * 1024
+    trust_forwarded: bool = False
+    local_models: bool = False
+    emulate: Literal["databricks"] | None = None
+    timeouts: Timeouts = Timeouts()
+    models: tuple[ModelEntry, ...] = ()
+    endpoints: tuple[ServingEndpoint, ...] = ()
