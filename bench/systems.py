@@ -1,0 +1,238 @@
+"""The systems of the table: how each is configured, started and addressed.
+
+A recipe writes what its system needs into a folder and says how to start it. Every system gets the same
+request, with a credential, and the same two upstreams; each runs one worker on the gateway's core.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+from msgspec import Struct
+
+from bench import nginx, rivals
+from bench.orders import Target
+from bench.process import BenchError, Child, await_answer, free_port
+from bench.wire import chat_body, http_request
+
+UPSTREAM_KEY = "sk-bench"
+PATH = "/serving-endpoints/chat/completions"
+
+
+class Ground(Struct, frozen=True):
+    """What all systems stand on: the upstreams' ports, the gateway's core, the folder for clones and results."""
+
+    whole_port: int
+    stream_port: int
+    core: int | None
+    root: Path
+    files: int
+
+
+class Door(Struct, frozen=True):
+    """Where one kind of request goes in."""
+
+    port: int
+    path: str
+    headers: Mapping[str, str]
+    model: str
+
+    def target(self, stream: tuple[int, int] | None = None) -> Target:
+        """The request to send; `stream` is (chunks, gap in µs)."""
+        body = chat_body(self.model, stream=stream)
+        return Target(self.port, http_request(self.port, self.path, self.headers, body))
+
+
+class Doors(Struct, frozen=True):
+    """The two doors of a system: for whole answers and for streams."""
+
+    whole: Door
+    stream: Door
+
+
+class Recipe(Struct, frozen=True):
+    """How to start a system. `doors` may wait for what the system makes at its start, such as a first token."""
+
+    command: list[str]
+    env: Mapping[str, str]
+    doors: Callable[[], Doors]
+
+
+Prepare: TypeAlias = Callable[[Ground, Path], Recipe]
+
+
+class System(Struct, frozen=True):
+    """One row. `pace` is requests per second of the paced run, `streams` how many at once in the stream run."""
+
+    label: str
+    prepare: Prepare
+    version: Callable[[Ground], str]
+    pace: float = 4000
+    streams: int = 100
+    start_limit_s: float = 20
+
+
+class Running:
+    """A started system that has answered once."""
+
+    def __init__(self, key: str, system: System, ground: Ground, folder: Path) -> None:
+        recipe = system.prepare(ground, folder)
+        self.key = key
+        self.system = system
+        env = {**os.environ, **recipe.env}
+        self.child = Child(
+            recipe.command,
+            core=ground.core,
+            log=folder / f"{key}.log",
+            env=env,
+            cwd=folder,
+        )
+        try:
+            self.doors = recipe.doors()
+            request = self.doors.whole.target().request
+            self.start_s = await_answer(self.child, self.doors.whole.port, request, limit_s=system.start_limit_s)
+        except BaseException:
+            self.child.end()
+            raise
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _nginx(ground: Ground, folder: Path) -> Recipe:
+    whole, stream = free_port(), free_port()
+    command = nginx.proxy_command(
+        folder,
+        whole=(whole, ground.whole_port),
+        stream=(stream, ground.stream_port),
+        files=ground.files,
+    )
+    headers = _bearer("dapi" + "0" * 32)
+    doors = Doors(Door(whole, PATH, headers, "bench"), Door(stream, PATH, headers, "bench-stream"))
+    return Recipe(command, {}, lambda: doors)
+
+
+def tesela_config(whole_port: int, stream_port: int) -> dict[str, Any]:
+    """The configuration of Tesela in the bench: one endpoint per upstream."""
+
+    def endpoint(name: str, port: int) -> dict[str, Any]:
+        custom = {
+            "custom_provider_url": f"http://127.0.0.1:{port}/v1",
+            "bearer_token_auth": {"token_plaintext": UPSTREAM_KEY},
+        }
+        model = {
+            "name": "upstream-model",
+            "provider": "custom",
+            "task": "llm/v1/chat",
+            "custom_provider_config": custom,
+        }
+        return {
+            "name": name,
+            "config": {"served_entities": [{"name": f"{name}-entity", "external_model": model}]},
+        }
+
+    return {
+        "endpoints": [
+            endpoint("bench", whole_port),
+            endpoint("bench-stream", stream_port),
+        ]
+    }
+
+
+def _tesela(*switches: str) -> Prepare:
+    def prepare(ground: Ground, folder: Path) -> Recipe:
+        home, config, port = folder / "home", folder / "tesela.yaml", free_port()
+        home.mkdir(exist_ok=True)
+        config.write_text(yaml.safe_dump(tesela_config(ground.whole_port, ground.stream_port)))
+        program = Path(sys.executable).with_name("tesela")
+        address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command = [str(program), "serve", "--config", str(config), *address, *switches]
+
+        def doors() -> Doors:
+            headers = _bearer(_first_token(home / "token"))
+            return Doors(
+                Door(port, PATH, headers, "bench"),
+                Door(port, PATH, headers, "bench-stream"),
+            )
+
+        return Recipe(command, {"TESELA_HOME": str(home)}, doors)
+
+    return prepare
+
+
+def _first_token(path: Path) -> str:
+    """The access token that Tesela keeps on loopback; waits for the first start to make it."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        token = path.read_text().strip() if path.exists() else ""
+        if token:
+            return token
+        time.sleep(0.002)
+    raise BenchError(f"no first token in {path.name} within 20 s of the start")
+
+
+def _litellm(ground: Ground, folder: Path) -> Recipe:
+    port, config = free_port(), folder / "litellm.yaml"
+    config.write_text(yaml.safe_dump(rivals.litellm_config(ground.whole_port, ground.stream_port, UPSTREAM_KEY)))
+    command = [
+        str(rivals.litellm_program(ground.root)),
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+    ]
+    command += ["--port", str(port), "--num_workers", "1"]
+    headers = _bearer(rivals.LITELLM_KEY)
+    doors = Doors(
+        Door(port, "/v1/chat/completions", headers, "bench"),
+        Door(port, "/v1/chat/completions", headers, "bench-stream"),
+    )
+    return Recipe(command, rivals.LITELLM_ENV, lambda: doors)
+
+
+def _portkey(ground: Ground, _: Path) -> Recipe:
+    port = free_port()
+    command = [*rivals.portkey_command(ground.root), f"--port={port}", "--headless"]
+
+    def door(upstream: int) -> Door:
+        headers = {**_bearer(UPSTREAM_KEY), **rivals.portkey_headers(upstream)}
+        return Door(port, "/v1/chat/completions", headers, "upstream-model")
+
+    doors = Doors(door(ground.whole_port), door(ground.stream_port))
+    return Recipe(command, {"NODE_ENV": "production"}, lambda: doors)
+
+
+def _tesela_version(_: Ground) -> str:
+    return metadata.version("tesela")
+
+
+SYSTEMS: dict[str, System] = {
+    "nginx": System("nginx, plain reverse proxy", _nginx, lambda _: nginx.version()),
+    "nginx-again": System("nginx, a second one", _nginx, lambda _: nginx.version()),
+    "tesela": System("Tesela, hot routes", _tesela(), _tesela_version),
+    "tesela-asgi": System("Tesela, plain ASGI", _tesela("--no-hot-routes"), _tesela_version),
+    "portkey": System(
+        "Portkey gateway",
+        _portkey,
+        lambda ground: rivals.portkey_version(ground.root),
+        pace=200,
+        streams=20,
+        start_limit_s=60,
+    ),
+    "litellm": System(
+        "LiteLLM proxy",
+        _litellm,
+        lambda ground: rivals.litellm_version(ground.root),
+        pace=25,
+        streams=4,
+        start_limit_s=120,
+    ),
+}
+ALWAYS = ("nginx", "nginx-again", "tesela", "tesela-asgi")
+ON_REQUEST = ("litellm", "portkey")

@@ -1,0 +1,112 @@
+"""The scripted stream upstream: an OpenAI chat stream of numbered, paced chunks, as cheap as Python makes it.
+
+Run as `python -m bench.upstream PORT`. It answers POSTs on any path and believes whatever key it is shown;
+the whole answers come from nginx (see bench/nginx.py).
+"""
+
+import asyncio
+import re
+import sys
+import time
+from typing import cast
+
+import uvloop
+
+_ASKED = re.compile(rb"chunks=(\d+) gap_us=(\d+)")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+_BEFORE = (
+    b'data: {"id":"chatcmpl-bench0000000000000000001","object":"chat.completion.chunk","created":1750000000,'
+    b'"model":"upstream-model","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{"content":"'
+)
+_AFTER = b'"},"logprobs":null,"finish_reason":null}]}\n\n'
+_FINISH = (
+    b'data: {"id":"chatcmpl-bench0000000000000000001","object":"chat.completion.chunk","created":1750000000,'
+    b'"model":"upstream-model","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{},"logprobs":null,'
+    b'"finish_reason":"stop"}]}\n\n'
+)
+_USAGE = (
+    b'data: {"id":"chatcmpl-bench0000000000000000001","object":"chat.completion.chunk","created":1750000000,'
+    b'"model":"upstream-model","choices":[],"usage":{"prompt_tokens":71,"completion_tokens":64,"total_tokens":135}}\n\n'
+)
+_DONE = b"data: [DONE]\n\n"
+
+
+def http_chunk(data: bytes) -> bytes:
+    """One chunk of chunked transfer encoding."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def numbered(number: int, now: int) -> bytes:
+    """Chunk `number`, written at `now` (CLOCK_MONOTONIC, ns), in transfer encoding."""
+    return http_chunk(b"%b#%d:%d#%b" % (_BEFORE, number, now, _AFTER))
+
+
+class Upstream(asyncio.Protocol):
+    """One connection: read a request whole, then write its chunks at their times."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._buffer = b""
+        self._transport: asyncio.WriteTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head = self._buffer.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        length = _LENGTH.search(self._buffer, 0, head + 2)
+        end = head + 4 + (int(length[1]) if length else 0)
+        if len(self._buffer) < end:
+            return
+        body, self._buffer = self._buffer[head + 4 : end], self._buffer[end:]
+        asked = _ASKED.search(body)
+        chunks, gap_us = (int(asked[1]), int(asked[2])) if asked else (8, 0)
+        last = _FINISH + _USAGE if b'"include_usage":true' in body.replace(b" ", b"") else _FINISH
+        self._begin(chunks, gap_us / 1e6, http_chunk(last) + http_chunk(_DONE) + b"0\r\n\r\n")
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _begin(self, chunks: int, gap_s: float, ending: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(_HEAD)
+            self._write(0, chunks, gap_s, ending, self._loop.time())
+
+    def _write(self, number: int, chunks: int, gap_s: float, ending: bytes, began: float) -> None:
+        if self._transport is None:
+            return
+        if number == chunks:
+            self._transport.write(ending)
+            return
+        self._transport.write(numbered(number, time.monotonic_ns()))
+        # Times are counted from the start of the stream: a late chunk does not push the ones after it.
+        self._timer = self._loop.call_at(
+            began + (number + 1) * gap_s,
+            self._write,
+            number + 1,
+            chunks,
+            gap_s,
+            ending,
+            began,
+        )
+
+
+async def _serve(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Upstream(loop), "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1])))

@@ -1,0 +1,6 @@
+"""The bench is not installed: its tests find it beside the sources."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
