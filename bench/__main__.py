@@ -74,6 +74,8 @@ def main(
     if context.invoked_subcommand is not None:
         return
     signal.signal(signal.SIGTERM, _stop)
+    # A shell that starts the bench in the background has it ignore this one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console(stderr=True)
     settings = measure.QUICK if quick else measure.FULL
     if rounds:
