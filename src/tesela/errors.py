@@ -11,6 +11,7 @@
     │   ├── MethodNotAllowed         405     BAD_REQUEST
     │   ├── RequestTimeout           408     BAD_REQUEST
     │   ├── TooLarge                 413     INVALID_PARAMETER_VALUE
+    │   ├── HeadTooLarge             431     BAD_REQUEST
     │   └── RateLimited              429     REQUEST_LIMIT_EXCEEDED
     ├── UpstreamError                        what we called failed          another entity?
     │   ├── UpstreamRejected         (theirs) BAD_REQUEST …                 no
@@ -113,6 +114,10 @@ class TooLarge(RequestError):
 
     status = 413
     code = "INVALID_PARAMETER_VALUE"
+
+
+class HeadTooLarge(RequestError):
+    status = 431
 
 
 class RateLimited(RequestError):

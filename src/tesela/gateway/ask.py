@@ -1,0 +1,202 @@
+"""What a request asks for: its body read one level deep and held against the endpoint that it names.
+
+Pure.  What is checked here holds for every provider; what only some models can do is checked by their translation.
+"""
+
+import contextlib
+
+import msgspec
+
+from tesela.errors import InvalidRequest, NotFound, PermissionDenied, Unsupported
+from tesela.gateway import traffic
+from tesela.gateway.doors import Door, Manners
+from tesela.serving import Endpoint, ServedEntity
+from tesela.snapshot import Principal, Snapshot
+from tesela.wire import responses
+from tesela.wire.document import Document, decode, flag, raw, text, value
+from tesela.wire.tasks import FIELD, Task
+
+MAX_USAGE_CONTEXT = 10 * 1024
+"""Bytes of `usage_context`, as Databricks documents it."""
+
+
+class Question(msgspec.Struct):
+    """One request, understood.  `entities` is given when one was asked for by name.
+
+    `task` is the one that is sent upstream; `echo` is there when the caller speaks the Responses API and the model
+    behind is asked in chat.
+    """
+
+    door: Door
+    endpoint: Endpoint
+    entities: tuple[ServedEntity, ...] | None
+    task: Task
+    document: Document
+    streaming: bool
+    show_usage: bool
+    echo: responses.Echo | None = None
+
+    def events(self, request_id: str, created: int) -> responses.ResponseEvents | None:
+        """The state of a Responses stream, or None when chunks go out as they are."""
+        return None if self.echo is None else responses.ResponseEvents(self.echo, request_id, created)
+
+    def answer(self, body: bytes, request_id: str, created: int) -> bytes:
+        """A whole answer in the form and manners that the caller expects."""
+        if self.echo is not None:
+            return responses.answer(body, self.echo, request_id, created)
+        if self.door.manners is Manners.DATABRICKS:
+            return with_finish_reason(body)
+        return body
+
+
+def read(snapshot: Snapshot, door: Door, principal: Principal, body: bytes) -> Question:
+    """Understand a request.  Raises RequestError: every one of them is the caller's to mend."""
+    document = decode(body)
+    name = door.endpoint
+    if name is None:
+        name = text(document, "model")
+        if not name:
+            raise InvalidRequest("'model' is missing: it takes the name of an endpoint", param="model")
+    endpoint = snapshot.endpoints.get(name)
+    if endpoint is None:
+        raise NotFound(
+            f"endpoint {name!r} does not exist; GET /api/2.0/serving-endpoints lists those that do",
+            param=None if door.endpoint else "model",
+            reason="model_not_found",
+        )
+    if not snapshot.may_query(principal, name):
+        raise PermissionDenied(f"{principal.name} may not query endpoint {name!r}: its owner can grant CAN_QUERY")
+    entities = traffic.named(endpoint, door.entity) if door.entity is not None else None
+    tasks = (entities or endpoint.entities)[0].tasks
+    task = door.task or _task(document, tasks, endpoint)
+    _lift(document)
+    echo = None
+    if task is Task.RESPONSES and task not in tasks and Task.CHAT in tasks:
+        chat = responses.to_chat(document)
+        echo = responses.echo(document)
+        document, task = chat, Task.CHAT
+    if task not in tasks:
+        can = ", ".join(sorted(tasks))
+        raise Unsupported(f"endpoint {name!r} does not serve {task}; it serves {can}")
+    _check(document, task)
+    streaming = task is not Task.EMBEDDINGS and flag(document, "stream")
+    return Question(door, endpoint, entities, task, document, streaming, streaming and _shows_usage(document), echo)
+
+
+def _task(document: Document, tasks: frozenset[Task], endpoint: Endpoint) -> Task:
+    """The task of a request at an invocation door: the one whose field it has."""
+    for task in (Task.CHAT, Task.COMPLETIONS, Task.EMBEDDINGS, Task.RESPONSES):
+        if FIELD[task] in document and (task in tasks or (task is Task.RESPONSES and Task.CHAT in tasks)):
+            return task
+    wanted = " or ".join(repr(FIELD[task]) for task in sorted(tasks))
+    found = next((field for field in ("messages", "prompt", "input", *_CLASSIC) if field in document), None)
+    if found is None:
+        raise InvalidRequest(f"the request has no {wanted}, which endpoint {endpoint.name!r} needs")
+    raise InvalidRequest(
+        f"{found!r} is not for endpoint {endpoint.name!r}, which serves {endpoint.task} and takes {wanted}", param=found
+    )
+
+
+_CLASSIC = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_KINDS: dict[str, tuple[bytes, str]] = {
+    "messages": (b"[", "an array"),
+    "temperature": (b"-0123456789n", "a number"),
+    "top_p": (b"-0123456789n", "a number"),
+    "max_tokens": (b"-0123456789n", "an integer"),
+    "n": (b"-0123456789n", "an integer"),
+    "prompt": (b'"[', "a string or an array"),
+    "input": (b'"[', "a string or an array"),
+    "stop": (b'"[n', "a string or an array of strings"),
+    "tools": (b"[n", "an array"),
+    "response_format": (b"{n", "an object"),
+    "stream_options": (b"{n", "an object"),
+}
+"""First bytes that the values of common fields can have.  Deeper checks are the provider's, or those of the local
+models' translation: a field that a provider learned yesterday must pass."""
+
+
+def _check(document: Document, task: Task) -> None:
+    field = FIELD[task]
+    found = document.get(field)
+    if found is None or found == b"null":
+        raise InvalidRequest(f"{field!r} is missing", param=field)
+    if task is Task.CHAT and bytes(found)[1:].lstrip()[:1] == b"]":
+        raise InvalidRequest("'messages' is empty: send at least one message", param="messages")
+    for name, given in document.items():
+        kind = _KINDS.get(name)
+        if kind is not None and bytes(memoryview(given)[:1]) not in kind[0]:
+            raise InvalidRequest(f"{name!r} must be {kind[1]}", param=name)
+
+
+def _shows_usage(document: Document) -> bool:
+    options = value(document, "stream_options") if "stream_options" in document else None
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _lift(document: Document) -> None:
+    """Databricks' own fields: `extra_params` belong to the model call, the other two to our records."""
+    document.pop("client_request_id", None)
+    context = document.pop("usage_context", None)
+    if context is not None and len(bytes(context)) > MAX_USAGE_CONTEXT:
+        raise InvalidRequest(f"'usage_context' is larger than {MAX_USAGE_CONTEXT} bytes", param="usage_context")
+    if "extra_params" not in document:
+        return
+    extra = value(document, "extra_params")
+    del document["extra_params"]
+    if extra is None:
+        return
+    if not isinstance(extra, dict):
+        raise InvalidRequest("'extra_params' must be an object", param="extra_params")
+    for name, given in extra.items():
+        if name in document:
+            raise InvalidRequest(f"{name!r} is given twice, at the top and in 'extra_params'", param=name)
+        document[name] = raw(_meant(given))
+
+
+def _meant(given: object) -> object:
+    """The Databricks SDK can only send strings here, so "0.9" means 0.9; what is not JSON is a string."""
+    if isinstance(given, str):
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(given)
+    return given
+
+
+_KEY = b'"finish_reason"'
+
+
+def with_finish_reason(body: bytes) -> bytes:
+    """The answer with `finishReason` beside each `finish_reason`: the Databricks SDK reads only the former.
+
+    Inside a JSON string the quotes of the key would be escaped, so the bytes can only be a key.
+    """
+    at = body.find(_KEY)
+    if at < 0:
+        return body
+    out = []
+    start = 0
+    while at >= 0:
+        end = _value_end(body, at + len(_KEY))
+        if end:
+            content = body[at + len(_KEY) : end]
+            out += [body[start:end], b',"finishReason"', content]
+            start = end
+        at = body.find(_KEY, at + len(_KEY))
+    out.append(body[start:])
+    return b"".join(out)
+
+
+def _value_end(body: bytes, at: int) -> int:
+    """Where the value after a key ends, when it is a colon and a string or null; 0 when it is something else."""
+    colon = body.find(b":", at)
+    if colon < 0 or body[at:colon].strip():
+        return 0
+    start = colon + 1
+    while body[start : start + 1].isspace():
+        start += 1
+    if body.startswith(b"null", start):
+        return start + 4
+    if body.startswith(b'"', start):
+        return body.find(b'"', start + 1) + 1
+    return 0
+
+

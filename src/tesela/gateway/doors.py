@@ -1,0 +1,59 @@
+"""The POST paths of the data plane, as a table.  This file holds paths and nothing else that a request does.
+
+A door is a path and the manners of the clients that come through it.  The OpenAI doors take the endpoint's name from
+`model` in the body; the invocation doors have it in the path and find the task in the body.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from tesela.wire.tasks import PATH, Task
+
+
+class Manners(Enum):
+    """OPENAI: usage in a stream only when asked for, in a chunk of its own.  DATABRICKS: data-only events, usage on
+    the chunk that carries the finish reason, `finishReason` beside `finish_reason` in whole answers."""
+
+    OPENAI = "openai"
+    DATABRICKS = "databricks"
+
+
+class Door(NamedTuple):
+    """Where a request came in.  None means: look in the body."""
+
+    manners: Manners
+    task: Task | None = None
+    endpoint: str | None = None
+    entity: str | None = None
+
+
+BASES = ("/serving-endpoints", "/v1", "/ai-gateway/mlflow/v1", "/ai-gateway/openai/v1")
+"""Below each of these stand OpenAI's paths."""
+
+OPENAI_DOORS: dict[bytes, Door] = {
+    (base + path).encode(): Door(Manners.OPENAI, task) for base in BASES for task, path in PATH.items()
+}
+
+_SERVING = b"/serving-endpoints/"
+_MLFLOW = b"/endpoints/"
+_INVOCATIONS = b"/invocations"
+_SERVED = b"/served-models/"
+
+
+def find(path: bytes) -> Door | None:
+    """The door at a raw path (no query string), or None when the data plane has none there."""
+    door = OPENAI_DOORS.get(path)
+    if door is not None or not path.endswith(_INVOCATIONS):
+        return door
+    if path.startswith(_SERVING):
+        name, found, entity = path[len(_SERVING) : -len(_INVOCATIONS)].partition(_SERVED)
+        if name and (entity or not found):
+            return Door(Manners.DATABRICKS, None, _text(name), _text(entity) if found else None)
+    elif path.startswith(_MLFLOW) and len(path) > len(_MLFLOW) + len(_INVOCATIONS):
+        return Door(Manners.DATABRICKS, None, _text(path[len(_MLFLOW) : -len(_INVOCATIONS)]))
+    return None
+
+
+def _text(name: bytes) -> str:
+    return (unquote_to_bytes(name) if b"%" in name else name).decode("utf-8", "replace")

@@ -1,0 +1,403 @@
+"""A request from start to end.  Read this first.
+
+    match the path and authenticate        protocol.py and asgi.py, while the head arrives
+    decode the body one level              begin
+    endpoint, task, permission             begin
+    order the served entities              traffic.py
+    admit, translate, send                 Invocation._send
+    next entity on a failure               Invocation.on_failure, before the first byte to the caller
+    relay, record                          Invocation.on_data, on_end
+
+Everything after the body has arrived is callbacks: the transport calls the invocation, the invocation calls the
+caller.  When the caller leaves, the upstream call is cancelled and what was counted is recorded.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+
+from tesela.errors import InternalError, RateLimited, TeselaError, UpstreamError, UpstreamProtocolError
+from tesela.gateway import ask, traffic
+from tesela.gateway.doors import Door, Manners
+from tesela.gateway.relay import Gather, Relay
+from tesela.gateway.seams import Caller, Handle, Headers, Transport
+from tesela.providers.base import Call, Exchange, Provider
+from tesela.providers.unified import exchange as unified
+from tesela.serving import ServedEntity
+from tesela.snapshot import Credential, Snapshot
+from tesela.telemetry.tally import Tally
+from tesela.wire import problem, usage
+
+MAX_ANSWER = 256 * 1024 * 1024
+"""Bytes of a whole answer that we are ready to hold.  2,048 embeddings of 4,096 floats take about 100 MB as text."""
+PATIENCE_S = 45.0
+"""After this long without an answer a caller at an invocation door is sent white space.  The Databricks SDK gives up
+on a socket that is silent for 60 s and sends the request again, so a slow answer would be made twice and read never."""
+
+_log = logging.getLogger("tesela.gateway")
+
+
+class Gateway:
+    """What all requests of one worker share.  `snapshot` is replaced whole; a request keeps the one it began with."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Snapshot,
+        providers: Mapping[str, Provider],
+        transports: Mapping[str, Transport],
+        tally: Tally,
+        *,
+        id_prefix: str,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.loop = loop
+        self.snapshot = snapshot
+        self.providers = providers
+        self.transports = transports
+        self.tally = tally
+        self.in_flight: dict[str, int] = {}
+        self.under_way: set[Invocation] = set()
+        self.patience_s = patience_s
+        self._prefix = id_prefix
+        self._count = 0
+        self._looking: asyncio.TimerHandle | None = None
+
+    def next_id(self) -> str:
+        """A request id: unique among all workers and starts, and cheap."""
+        self._count += 1
+        return f"{self._prefix}{self._count:08x}"
+
+    def begin(self, caller: Caller, door: Door, credential: Credential, body: bytes) -> "Invocation | None":
+        """Answer one request.  None when it is answered already, because it could not be sent anywhere."""
+        request_id = self.next_id()
+        try:
+            question = ask.read(self.snapshot, door, credential.principal, body)
+            invocation = Invocation(self, caller, question, credential, request_id)
+            self.under_way.add(invocation)
+            if not question.streaming and door.manners is Manners.DATABRICKS and self._looking is None:
+                self._looking = self.loop.call_later(self.patience_s / 8, self._look)
+            invocation.start()
+        except Exception as exc:
+            refuse(caller, boundary(exc, request_id), request_id)
+            return None
+        return invocation
+
+    def _look(self) -> None:
+        """Find the callers that have waited long.  One timer for all, and none when nobody waits."""
+        self._looking = None
+        before = self.loop.time() - self.patience_s
+        for invocation in list(self.under_way):
+            invocation.reassure(before)
+        if self.under_way:
+            self._looking = self.loop.call_later(self.patience_s / 8, self._look)
+
+
+def boundary(exc: Exception, request_id: str) -> TeselaError:
+    """The one place where whatever went wrong becomes an error of the tree.  Faults of ours go to the log."""
+    if isinstance(exc, TeselaError):
+        return exc
+    _log.error("request %s failed by a fault in Tesela", request_id, exc_info=exc)
+    return InternalError(f"something broke inside Tesela; the server's log has it under request id {request_id}")
+
+
+def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
+    """Answer with an error."""
+    caller.answer(error.status, error_lines(error, request_id), problem.body(error))
+
+
+def error_lines(error: TeselaError, request_id: str) -> bytes:
+    lines = b"".join(b"%b: %b\r\n" % header for header in problem.headers(error))
+    return lines + b"x-request-id: %b\r\n" % request_id.encode()
+
+
+class Invocation:
+    """One query to one endpoint, with all its attempts.  It is the listener of its transport."""
+
+    __slots__ = (
+        "_admitted", "_answer", "_caller", "_credential", "_entity", "_exchange", "_gateway",
+        "_handle", "_left", "_opened", "_question", "_reassured", "_relay", "_request_id", "_retry_after", "_size",
+        "_started", "_status",
+    )  # fmt: skip
+
+    def __init__(
+        self, gateway: Gateway, caller: Caller, question: ask.Question, credential: Credential, request_id: str
+    ) -> None:
+        self._gateway = gateway
+        self._caller = caller
+        self._question = question
+        self._credential = credential
+        self._request_id = request_id
+        draw = random.random() if len(question.endpoint.entities) > 1 else 0.0  # noqa: S311 - a share, not a secret
+        self._left = list(question.entities or traffic.order(question.endpoint, draw))
+        self._entity: ServedEntity = self._left[0]
+        self._started = gateway.loop.time()
+        self._handle: Handle | None = None
+        self._exchange: Exchange | None = None
+        self._relay: Relay | Gather | None = None
+        self._answer: list[bytes] = []
+        self._size = 0
+        self._status = 0
+        self._retry_after: int | None = None
+        self._opened = False
+        self._reassured = 0.0
+        self._admitted = ""
+
+    # ------------------------------------------------------------ towards the upstream
+
+    def start(self) -> None:
+        """Send to the first served entity.  Raises TeselaError when nothing could be sent."""
+        while True:
+            self._entity = self._left.pop(0)
+            try:
+                self._send()
+            except TeselaError as error:
+                if not (error.retryable and self._left):
+                    self._record(error.status)
+                    raise
+            else:
+                return
+
+    def _send(self) -> None:
+        question, entity, gateway = self._question, self._entity, self._gateway
+        upstream = entity.upstream
+        self._admit()
+        try:
+            provider = gateway.providers[entity.provider]
+            translation = provider.translations[question.task]
+            # The last entity may have the caller's document; one that others may still need is copied.
+            document = dict(question.document) if self._left else question.document
+            call = Call(
+                question.task, document, question.streaming, upstream, int(time.time()), self._request_id.replace("-", "")
+            )
+            self._exchange = exchange = (translation or unified)(call)
+            if not exchange.streaming:
+                self._relay = None
+            elif question.streaming:
+                front = question.events(call.id, call.created)
+                manners, shown = question.door.manners, question.show_usage
+                self._relay = Relay(exchange, question.task, manners, shown, front)
+            else:
+                self._relay = Gather(exchange, question.task)
+            transport = gateway.transports[upstream.origin.scheme]
+            self._handle = transport.send(upstream, exchange.path, exchange.headers, exchange.body, self)
+        except BaseException:
+            self._dismiss()
+            raise
+
+    def _admit(self) -> None:
+        """Count this call against the limit of its upstream.  Raises RateLimited when it is full."""
+        limit = self._entity.upstream.limit
+        if not limit:
+            return
+        key = self._entity.admission
+        busy = self._gateway.in_flight.get(key, 0)
+        if busy >= limit:
+            raise RateLimited(
+                f"the model behind {self._question.endpoint.name!r} has {busy} requests under way, as many as it takes; "
+                "try again in a second",
+                retry_after_s=1,
+            )
+        self._gateway.in_flight[key] = busy + 1
+        self._admitted = key
+
+    def _dismiss(self) -> None:
+        if self._admitted:
+            self._gateway.in_flight[self._admitted] -= 1
+            self._admitted = ""
+
+    # ------------------------------------------------------------ from the upstream
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self._status = status
+        if status >= 400:
+            self._retry_after = _retry_after(headers)
+        elif self._relay is not None and not _is_stream(headers):
+            self._give_up(UpstreamProtocolError("the provider was asked for a stream and did not answer with one"))
+        elif any(name == b"content-encoding" and content != b"identity" for name, content in headers):
+            self._give_up(UpstreamProtocolError("the provider compressed its answer though it was asked not to"))
+
+    def on_data(self, data: bytes) -> None:
+        relay = self._relay
+        if relay is None or self._status >= 400:
+            self._size += len(data)
+            self._answer.append(data)
+            if self._size > MAX_ANSWER:
+                self._give_up(UpstreamProtocolError(f"the provider's answer is larger than {MAX_ANSWER} bytes"))
+            return
+        try:
+            if isinstance(relay, Gather):
+                relay.feed(data)
+                return
+            done_before = relay.source.done
+            out = relay.feed(data)
+        except Exception as exc:
+            self._give_up(boundary(exc, self._request_id))
+            return
+        if out:
+            if not self._opened:
+                self._opened = True
+                self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
+            self._caller.send(out)
+        if relay.source.done and not done_before:
+            self._finish_stream(relay)
+
+    def on_end(self) -> None:
+        self._handle = None
+        relay = self._relay
+        if self._status >= 400:
+            self.on_failure(self._refused())
+            return
+        try:
+            if isinstance(relay, Relay):
+                self._end_stream(relay)
+                return
+            if relay is not None:
+                body = relay.finish()
+            else:
+                body = self._answer[0] if len(self._answer) == 1 else b"".join(self._answer)
+                exchange = self._exchange
+                if exchange is not None and exchange.answer is not None:
+                    body = exchange.answer(body)
+        except Exception as exc:
+            self.on_failure(boundary(exc, self._request_id))
+            return
+        counted = usage.find(body) if relay is None else relay.source.usage
+        self._over(200, counted)
+        self._deliver(self._question.answer(body, self._request_id.replace("-", ""), int(time.time())))
+
+    def _end_stream(self, relay: Relay) -> None:
+        if relay.source.done:
+            return
+        out = relay.finish()
+        if not self._opened:
+            self._opened = True
+            self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
+        if out:
+            self._caller.send(out)
+        self._finish_stream(relay)
+
+    def _finish_stream(self, relay: Relay) -> None:
+        """The caller has the end.  The upstream may take its time with what is left of the framing."""
+        self._over(200, relay.source.usage)
+        self._caller.close()
+
+    def on_failure(self, error: TeselaError) -> None:
+        """The attempt failed: another entity when one may be tried, else the caller hears of it."""
+        self._handle = None
+        if self not in self._gateway.under_way:
+            return
+        self._dismiss()
+        if error.retryable and self._left and not self._opened:
+            self._answer.clear()
+            self._size = 0
+            try:
+                self.start()
+            except Exception as exc:
+                self._fail(boundary(exc, self._request_id))
+            return
+        self._fail(error)
+
+    def _refused(self) -> TeselaError:
+        provider = self._gateway.providers[self._entity.provider]
+        return provider.failure(self._status, b"".join(self._answer), self._retry_after)
+
+    def _give_up(self, error: TeselaError) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.cancel()
+        self.on_failure(error)
+
+    # ------------------------------------------------------------ towards the caller
+
+    def _lines(self, content_type: bytes) -> bytes:
+        return b"content-type: %b\r\nserved-model-name: %b\r\nx-request-id: %b\r\n" % (
+            content_type,
+            self._entity.name.encode(),
+            self._request_id.encode(),
+        )
+
+    def _deliver(self, body: bytes) -> None:
+        if self._opened:
+            self._caller.send(body)
+            self._caller.close()
+        else:
+            self._caller.answer(200, self._lines(b"application/json"), body)
+
+    def _fail(self, error: TeselaError) -> None:
+        relay = self._relay
+        counted = relay.source.usage if relay is not None else None
+        self._over(error.status, counted)
+        if isinstance(error, UpstreamError):
+            _log.warning(
+                "request %s: endpoint %s, served entity %s: %s %s",
+                self._request_id, self._question.endpoint.name, self._entity.name, error.status, error.message,
+            )  # fmt: skip
+        if not self._opened:
+            refuse(self._caller, error, self._request_id)
+        elif isinstance(relay, Relay):
+            self._caller.send(relay.failure(error))
+            self._caller.close()
+        else:
+            # White space has gone out with status 200; breaking the connection is all that is left to say no.
+            self._caller.abort()
+
+    def reassure(self, before: float) -> None:
+        """Send a space to a caller that has heard nothing since `before` (loop time)."""
+        waiting = self._handle is not None and not self._question.streaming
+        if waiting and self._question.door.manners is Manners.DATABRICKS and max(self._started, self._reassured) < before:
+            if not self._opened:
+                self._opened = True
+                self._caller.open(200, self._lines(b"application/json"))
+            self._reassured = self._gateway.loop.time()
+            self._caller.send(b" ")
+
+    # ------------------------------------------------------------ from the caller
+
+    def pause(self) -> None:
+        """The caller reads more slowly than the upstream writes."""
+        if self._handle is not None:
+            self._handle.pause()
+
+    def resume(self) -> None:
+        if self._handle is not None:
+            self._handle.resume()
+
+    def cancel(self) -> None:
+        """The caller left."""
+        handle, self._handle = self._handle, None
+        if self in self._gateway.under_way:
+            if handle is not None:
+                handle.cancel()
+            relay = self._relay
+            self._over(499, relay.source.usage if relay is not None else None)
+
+    # ------------------------------------------------------------ the end
+
+    def _over(self, status: int, counted: usage.Usage | None) -> None:
+        self._dismiss()
+        self._gateway.under_way.discard(self)
+        self._record(status, counted)
+
+    def _record(self, status: int, counted: usage.Usage | None = None) -> None:
+        key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
+        self._gateway.tally.add(key, status, counted)
+
+
+def _retry_after(headers: Headers) -> int | None:
+    """Whole seconds of a Retry-After header (RFC 9110, section 10.2.3).  A date is left out: few send one."""
+    for name, content in headers:
+        if name == b"retry-after" and content.strip().isdigit():
+            return min(int(content), 86400)
+    return None
+
+
+def _is_stream(headers: Headers) -> bool:
+    for name, content in headers:
+        if name == b"content-type":
+            return content.lower().startswith((b"text/event-stream", b"application/vnd.amazon.eventstream"))
+    return False
+
+

@@ -1,0 +1,313 @@
+"""The hot doors, taken inside uvicorn's own HTTP protocol.
+
+A POST to a door of the data plane never becomes an ASGI scope: its head is looked at where the parser has it, its
+answer is one write.  All else, and every request that arrives while another one is under way on the same connection,
+takes uvicorn's usual way to the ASGI application, which has the same doors; the answers are equal byte for byte, and
+a test holds that.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
+from tesela.gateway import doors
+from tesela.gateway.auth import authenticate
+from tesela.gateway.invoke import Gateway, Invocation, error_lines, refuse
+from tesela.gateway.limits import Limits
+from tesela.snapshot import Credential
+from tesela.wire import problem
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MAX_HEAD = 64 * 1024
+"""Bytes of request line and headers; nginx takes 32 KiB, node 16 KiB.  OAuth tokens with many groups are long."""
+
+
+class HotProtocol(HttpToolsProtocol):
+    """One client connection.  `hot_protocol` makes a subclass that knows its gateway."""
+
+    gateway: Gateway
+    limits: Limits
+    hot = True
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._turn: HotTurn | None = None
+        self._busy_since = 0.0
+        self._receiving = False
+        self._in_head = False
+        self._head_size = 0
+        self._watch: asyncio.TimerHandle | None = None
+        self._dates: list[tuple[bytes, bytes]] = []
+        self._date_lines = b""
+
+    # ------------------------------------------------------------ the connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._busy_since = self.loop.time()
+        self._watch = self.loop.call_later(self.limits.receive_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        turn, self._turn = self._turn, None
+        if turn is not None and not turn.response_complete:
+            turn.lost()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """One timer for a connection's whole life, instead of one set and cancelled for every request."""
+        now = self.loop.time()
+        limit = self.limits.receive_s if self._receiving else self.limits.keep_alive_s
+        idle = self.cycle is None or self.cycle.response_complete
+        if self._receiving and self._busy_since + limit <= now:
+            self._fail(RequestTimeout(f"the request did not arrive within {limit:g} s"))
+        elif idle and not self._receiving and self._busy_since + limit <= now:
+            self.transport.close()
+        else:
+            self._watch = self.loop.call_later(max(1.0, min(limit, self._busy_since + limit - now)), self._look)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._turn is not None and self._turn.invocation is not None:
+            self._turn.invocation.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._turn is not None and self._turn.invocation is not None:
+            self._turn.invocation.resume()
+
+    def send_400_response(self, msg: str) -> None:
+        self._fail(InvalidRequest("the request is not valid HTTP/1.1"))
+
+    def _fail(self, error: TeselaError) -> None:
+        """Answer what is not a request, or not yet, and close.  In mid-answer there is nothing left to say."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or self._receiving:
+            body = problem.body(error)
+            lines = error_lines(error, self.gateway.next_id())
+            head = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), lines, head, body)))
+        self.transport.close()
+
+    def date_lines(self) -> bytes:
+        """uvicorn's default headers, rendered once for each second that it renews them."""
+        headers = self.server_state.default_headers
+        if headers is not self._dates:
+            self._dates = headers
+            self._date_lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._date_lines
+
+    # ------------------------------------------------------------ called by the parser
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade:
+            # We speak HTTP/1.1 only; an offer of more is passed over, as RFC 9110, section 7.8, allows.
+            return
+        # The parser keeps a head until it is whole, however long it gets.
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._fail(HeadTooLarge(f"the request line and headers are larger than {MAX_HEAD} bytes"))
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._receiving = self._in_head = True
+        self._head_size = 0
+        self._busy_since = self.loop.time()
+        self._unset_keepalive_if_required()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        idle = self.cycle is None or self.cycle.response_complete
+        door = doors.find(self.url) if idle and self.hot and self.parser.get_method() == b"POST" else None
+        if door is None:
+            self._as_usual()
+            return
+        parser = self.parser
+        keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        self.cycle = self._turn = turn = HotTurn(self, door, keep_alive)  # type: ignore[assignment]
+        headers = dict(self.headers)
+        try:
+            turn.credential = authenticate(self.gateway.snapshot, headers.get(b"authorization"), time.time())
+            length = headers.get(b"content-length")
+            if length is not None:
+                self.limits.check(int(length))
+            self.limits.check_encoding(headers.get(b"content-encoding"))
+        except TeselaError as error:
+            turn.refuse(error, close=not _arrives_at_once(headers))
+            return
+        if self.expect_100_continue:
+            self.transport.write(CONTINUE)
+
+    def _as_usual(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        turn = self._turn
+        if turn is None or turn is not self.cycle:
+            super().on_body(body)
+        elif not turn.response_complete:
+            turn.take(body)
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        turn = self._turn
+        if turn is None or turn is not self.cycle or turn.begun:
+            super().on_message_complete()
+        elif not turn.response_complete:
+            turn.begin()
+
+    def on_response_complete(self) -> None:
+        self._busy_since = self.loop.time()
+        super().on_response_complete()
+
+    def turn_over(self, turn: "HotTurn") -> None:
+        """The answer is on its way.  What uvicorn does after each of its own answers, without a timer."""
+        self.server_state.total_requests += 1
+        self._busy_since = self.loop.time()
+        if not turn.keep_alive:
+            self.transport.close()
+        elif self.pipeline:
+            super().on_response_complete()
+
+
+class HotTurn:
+    """One request on a connection, and the caller of its invocation.
+
+    It stands where uvicorn keeps its RequestResponseCycle, and has the attributes that uvicorn looks at there.
+    """
+
+    __slots__ = (
+        "_parts", "_protocol", "_size", "begun", "body", "credential", "disconnected", "door", "invocation", "keep_alive",
+        "message_event", "more_body", "opened", "response_complete",
+    )  # fmt: skip
+
+    def __init__(self, protocol: HotProtocol, door: doors.Door, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.door = door
+        self.keep_alive = keep_alive
+        self.credential: Credential | None = None
+        self.invocation: Invocation | None = None
+        self.begun = False
+        self.opened = False
+        self.response_complete = False
+        self.disconnected = False
+        self.body = b""
+        self.more_body = False
+        self.message_event = _NOTHING
+
+    # ------------------------------------------------------------ the request
+
+    def take(self, body: bytes) -> None:
+        self._parts.append(body)
+        self._size += len(body)
+        limits = self._protocol.limits
+        if self._size > limits.max_body:
+            self.refuse(limits.too_large(), close=True)
+
+    def begin(self) -> None:
+        self.begun = True
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._parts = []
+        credential = self.credential
+        assert credential is not None  # noqa: S101 - a turn without one was refused when its head came
+        self.invocation = self._protocol.gateway.begin(self, self.door, credential, body)
+
+    def refuse(self, error: TeselaError, close: bool) -> None:
+        if close:
+            self.keep_alive = False
+        self._parts = []
+        refuse(self, error, self._protocol.gateway.next_id())
+
+    def lost(self) -> None:
+        self.response_complete = True
+        if self.invocation is not None:
+            self.invocation.cancel()
+
+    # ------------------------------------------------------------ the answer (Caller)
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> None:
+        protocol = self._protocol
+        if self.response_complete:
+            return
+        self.response_complete = True
+        tail = b"content-length: %d\r\n\r\n" if self.keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
+        protocol.transport.write(
+            b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail % len(body), body))
+        )
+        protocol.turn_over(self)
+
+    def open(self, status: int, lines: bytes) -> None:
+        if self.response_complete:
+            return
+        protocol = self._protocol
+        self.opened = True
+        tail = b"transfer-encoding: chunked\r\n\r\n"
+        if not self.keep_alive:
+            tail = b"connection: close\r\n" + tail
+        self._parts = [b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail))]
+
+    def send(self, data: bytes) -> None:
+        if not self.response_complete:
+            head = b"%x\r\n" % len(data)
+            if self._parts:
+                head = self._parts.pop() + head
+            self._protocol.transport.write(b"%b%b\r\n" % (head, data))
+
+    def close(self) -> None:
+        if not self.response_complete:
+            self.response_complete = True
+            self._protocol.transport.write(b"".join((*self._parts, b"0\r\n\r\n")))
+            self._protocol.turn_over(self)
+
+    def abort(self) -> None:
+        self.response_complete = True
+        self._protocol.transport.abort()
+
+
+class _Nothing:
+    """Where uvicorn's cycle has an event that wakes its task; there is no task here to wake."""
+
+    def set(self) -> None:
+        return
+
+
+_NOTHING = _Nothing()
+
+
+def _arrives_at_once(headers: dict[bytes, bytes]) -> bool:
+    """Whether a refused request's body is small enough to be read and thrown away, so that the connection can stay."""
+    length = headers.get(b"content-length", b"")
+    return b"expect" not in headers and length.isdigit() and int(length) <= 65536
+
+
+def hot_protocol(gateway: Gateway, limits: Limits, *, hot: bool) -> type[HotProtocol]:
+    """The protocol class to give to uvicorn.  With `hot` false every request takes the ASGI way."""
+    return type("BoundHotProtocol", (HotProtocol,), {"gateway": gateway, "limits": limits, "hot": hot})

@@ -1,0 +1,259 @@
+"""One stream, from the upstream's bytes to the caller's: framing, translation, usage, the manners of the door.
+
+No socket and no clock: bytes in, bytes out.  It holds what must be held (a partial event, on some doors one chunk) and
+nothing that has been sent.
+"""
+
+import re
+from typing import Protocol
+
+import msgspec
+
+from tesela.errors import TeselaError, UpstreamProtocolError
+from tesela.gateway.doors import Manners
+from tesela.providers.base import Exchange
+from tesela.wire import problem, usage
+from tesela.wire.assemble import Assembler
+from tesela.wire.sse import DONE, LAST, Event, EventParser, frame
+from tesela.wire.tasks import Task
+
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_NULL_USAGE = re.compile(rb'"usage"\s*:\s*null\s*,?')
+_DELTA = re.compile(rb'"delta"\s*:\s*\{\s*')
+
+
+class Front(Protocol):
+    """Turns unified chunks into the events of another API; the Responses API has one."""
+
+    def feed(self, chunk: bytes) -> list[bytes]: ...
+
+    def finish(self) -> list[bytes]: ...
+
+    def failed(self, error: TeselaError) -> list[bytes]: ...
+
+
+class Source:
+    """The unified chunks of one upstream stream, with the usage that went by."""
+
+    __slots__ = ("_chunks", "_framing", "_last", "done", "usage")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._framing = exchange.framing() if exchange.framing is not None else EventParser()
+        self._chunks = exchange.chunks
+        self._last = b""
+        self.usage: usage.Usage | None = None
+        self.done = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Chunks that these bytes complete.  Raises UpstreamError when the provider reports a failure in mid-stream."""
+        out: list[bytes] = []
+        for event in self._framing.feed(data):
+            self._take(event, out)
+        return out
+
+    def _take(self, event: Event, out: list[bytes]) -> None:
+        data = event.data
+        if self.done:
+            return
+        if data == DONE:
+            self.done = True
+            self._close(out)
+        elif self._chunks is not None:
+            for chunk in self._chunks.feed(event):
+                self._seen(chunk, out)
+        else:
+            if b'"choices"' not in data:
+                _raise_if_error(event)
+            self._seen(data, out)
+
+    def _seen(self, chunk: bytes, out: list[bytes]) -> None:
+        if b'"usage"' in chunk:
+            found = usage.find(chunk)
+            if found is not None:
+                self.usage = found
+                if _NO_CHOICES.search(chunk):
+                    out.append(chunk)
+                    return
+        self._last = chunk
+        out.append(chunk)
+
+    def _close(self, out: list[bytes]) -> None:
+        if self._chunks is not None:
+            for chunk in self._chunks.finish():
+                self._seen(chunk, out)
+
+    def finish(self) -> list[bytes]:
+        """The upstream's body ended.  Raises UpstreamProtocolError when the answer did not."""
+        out: list[bytes] = []
+        if self.done:
+            return out
+        for event in self._framing.finish():
+            self._take(event, out)
+        if not self.done:
+            if self._chunks is None and not _FINISH.search(self._last):
+                raise UpstreamProtocolError("the provider ended its stream in the middle of the answer")
+            self.done = True
+            self._close(out)
+        return out
+
+
+class Relay:
+    """A stream on its way to a caller that asked for one."""
+
+    __slots__ = ("_first", "_front", "_held", "_manners", "_show_usage", "_task", "source")
+
+    def __init__(
+        self, exchange: Exchange, task: Task, manners: Manners, show_usage: bool, front: Front | None = None
+    ) -> None:
+        self.source = Source(exchange)
+        self._task = task
+        self._manners = manners
+        self._show_usage = show_usage
+        self._front = front
+        self._held = b""
+        self._first = True
+
+    def feed(self, data: bytes) -> bytes:
+        """What to write for these bytes; empty when there is nothing yet.  Raises UpstreamError."""
+        return self._write(self.source.feed(data))
+
+    def finish(self) -> bytes:
+        """What remains when the upstream has ended.  Raises UpstreamError when it ended too early."""
+        return self._write(self.source.finish())
+
+    def _write(self, chunks: list[bytes]) -> bytes:
+        if self._front is not None:
+            events = [event for chunk in chunks for event in self._front.feed(chunk)]
+            if self.source.done:
+                events += self._front.finish()
+            return b"".join(map(self._named, events)) + (self._end() if self.source.done else b"")
+        if self._manners is Manners.OPENAI:
+            out = [frame(chunk) for chunk in chunks if self._show_usage or not self._only_usage(chunk)]
+        else:
+            out = [frame(chunk) for chunk in self._plain(chunks)]
+        if self.source.done:
+            out.append(LAST)
+        return b"".join(out)
+
+    def _only_usage(self, chunk: bytes) -> bool:
+        return b'"usage"' in chunk and _NO_CHOICES.search(chunk) is not None and usage.span(chunk) is not None
+
+    def _named(self, event: bytes) -> bytes:
+        """An event of the Responses API carries its name twice; MLflow's reader takes it from the data alone."""
+        if self._manners is Manners.DATABRICKS:
+            return frame(event)
+        return b"event: " + _type.decode(event).type.encode() + b"\n" + frame(event)
+
+    def _end(self) -> bytes:
+        return LAST if self._manners is Manners.DATABRICKS else b""
+
+    def _plain(self, chunks: list[bytes]) -> list[bytes]:
+        """Databricks' manners: the usage stands on the chunk with the finish reason, which therefore waits for it."""
+        out: list[bytes] = []
+        for chunk in chunks:
+            if self._only_usage(chunk):
+                if self._held:
+                    out.append(_with_usage(self._held, chunk))
+                    self._held = b""
+                continue
+            if self._held:
+                out.append(self._held)
+                self._held = b""
+            if self._first and self._task is Task.CHAT:
+                self._first = False
+                chunk = _with_role(chunk)
+            if b'"choices"' not in chunk:
+                chunk = chunk.replace(b"{", b'{"choices":[],' if chunk.strip() != b"{}" else b'{"choices":[]', 1)
+            if _FINISH.search(chunk):
+                self._held = chunk
+            else:
+                out.append(chunk)
+        if self.source.done and self._held:
+            out.append(self._held)
+            self._held = b""
+        return out
+
+    def failure(self, error: TeselaError) -> bytes:
+        """The one event that ends a stream that failed after its first byte."""
+        held, self._held = self._held, b""
+        before = frame(held) if held else b""
+        if self._front is not None:
+            return before + b"".join(map(self._named, self._front.failed(error)))
+        return before + frame(problem.event(error))
+
+
+class Gather:
+    """A stream whose caller wants the whole answer."""
+
+    __slots__ = ("_assembler", "source")
+
+    def __init__(self, exchange: Exchange, task: Task) -> None:
+        self.source = Source(exchange)
+        self._assembler = Assembler(task)
+
+    def feed(self, data: bytes) -> None:
+        for chunk in self.source.feed(data):
+            self._assembler.feed(chunk)
+
+    def finish(self) -> bytes:
+        """The whole answer in the unified form.  Raises UpstreamError when the stream ended too early."""
+        for chunk in self.source.finish():
+            self._assembler.feed(chunk)
+        return self._assembler.finish()
+
+
+class _Type(msgspec.Struct):
+    type: str
+
+
+class _Error(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw()
+    message: str | None = None
+    error_code: str | None = None
+
+
+class _Message(msgspec.Struct):
+    message: str = "the provider reported an error in the middle of its answer"
+    param: str | None = None
+    code: str | int | None = None
+
+
+_type = msgspec.json.Decoder(_Type)
+_error = msgspec.json.Decoder(_Error)
+_message = msgspec.json.Decoder(_Message)
+
+
+def _raise_if_error(event: Event) -> None:
+    """An event without choices may be how the provider says that it failed, in one of three shapes."""
+    try:
+        found = _error.decode(event.data)
+        if bytes(found.error) not in (b"", b"null"):
+            is_object = bytes(found.error).startswith(b"{")
+            inner = _message.decode(found.error) if is_object else _Message(msgspec.json.decode(found.error, type=str))
+            raise UpstreamProtocolError(inner.message, param=inner.param, reason=str(inner.code) if inner.code else None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise UpstreamProtocolError("the provider sent an event that is not a JSON object") from exc
+    if found.error_code or event.name == b"error":
+        raise UpstreamProtocolError(found.message or _Message().message, reason=found.error_code)
+
+
+def _with_usage(chunk: bytes, counted: bytes) -> bytes:
+    """The chunk with the usage object of another one."""
+    span = usage.span(counted)
+    if span is None:
+        return chunk
+    chunk = _NULL_USAGE.sub(b"", chunk).rstrip()
+    body = chunk[:-1].rstrip().removesuffix(b",")
+    return body + b',"usage":' + counted[span[0] : span[1]] + b"}"
+
+
+def _with_role(chunk: bytes) -> bytes:
+    """The first delta with a role: the old ChatDatabricks cannot read it otherwise."""
+    if b'"role"' in chunk:
+        return chunk
+    match = _DELTA.search(chunk)
+    if match is None:
+        return chunk
+    comma = b"" if chunk[match.end() : match.end() + 1] == b"}" else b","
+    return chunk[: match.end()] + b'"role":"assistant"' + comma + chunk[match.end() :]

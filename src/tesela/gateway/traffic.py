@@ -1,0 +1,37 @@
+"""Which served entities a request tries, and in which order.  Pure: the random draw is an argument."""
+
+from tesela.errors import NotFound
+from tesela.serving import Endpoint, ServedEntity
+
+MAX_FALLBACKS = 2
+"""As Databricks documents it for external models."""
+
+
+def order(endpoint: Endpoint, draw: float) -> tuple[ServedEntity, ...]:
+    """The entity that the traffic split chooses, then the fallbacks in the order of the configuration.
+
+    `draw` is uniform in [0, 1).  Entities with 0 % are reached by fallback only.
+    """
+    entities = endpoint.entities
+    if len(entities) == 1:
+        return entities
+    left = draw * sum(entity.percentage for entity in entities)
+    chosen = entities[0]
+    for entity in entities:
+        if entity.percentage > 0:
+            chosen = entity
+            left -= entity.percentage
+            if left < 0:
+                break
+    if not endpoint.fallback:
+        return (chosen,)
+    return (chosen, *[entity for entity in entities if entity is not chosen][:MAX_FALLBACKS])
+
+
+def named(endpoint: Endpoint, entity: str) -> tuple[ServedEntity, ...]:
+    """One served entity asked for by name; the split and the fallbacks do not apply.  Raises NotFound."""
+    for candidate in endpoint.entities:
+        if candidate.name == entity:
+            return (candidate,)
+    known = ", ".join(repr(candidate.name) for candidate in endpoint.entities)
+    raise NotFound(f"endpoint {endpoint.name!r} has no served entity {entity!r}; it has {known}")

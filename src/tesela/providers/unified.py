@@ -1,0 +1,31 @@
+"""What providers that speak the unified form have in common: the model's name is swapped, the rest goes on as it came."""
+
+import msgspec
+
+from tesela.errors import InvalidRequest
+from tesela.providers.base import Call, Exchange
+from tesela.wire.document import NULL, Document, encode, raw, value
+from tesela.wire.tasks import PATH, Task
+
+STREAMED = (Task.CHAT, Task.COMPLETIONS)
+_WITH_USAGE = raw({"include_usage": True})
+
+
+def exchange(call: Call) -> Exchange:
+    """Forward the request.  A stream is asked for its usage, which we count whether the caller wants it or not."""
+    document = call.document
+    document["model"] = raw(call.upstream.model)
+    if call.streaming and call.task in STREAMED:
+        options = document.get("stream_options")
+        if options is None or options == NULL:
+            document["stream_options"] = _WITH_USAGE
+        else:
+            document["stream_options"] = _counted(document)
+    return Exchange(PATH[call.task], encode(document), call.streaming)
+
+
+def _counted(document: Document) -> msgspec.Raw:
+    options = value(document, "stream_options")
+    if not isinstance(options, dict):
+        raise InvalidRequest("'stream_options' must be an object", param="stream_options")
+    return raw({**options, "include_usage": True})
