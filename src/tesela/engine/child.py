@@ -68,7 +68,10 @@ class Child:
         return cls(spec, process, log, start)
 
     async def ready(self) -> dict[str, Any]:
-        """Wait for the first line.  Returns the facts; raises EngineError, and ConfigError when trying again is vain."""
+        """Wait for the first line.  Returns the facts.
+
+        Raises EngineError, and ConfigError when trying again would end the same way.
+        """
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(self.spec.start_timeout_s):
