@@ -1,0 +1,146 @@
+"""Every request field, and what becomes of it when the model is one of ours.
+
+Translated fields are read and written anew, passed ones go to the engine as they came (checked first), ignored ones
+change nothing in an answer, neutral ones are taken at the value that asks for nothing.  Every other field is refused
+by name: llama.cpp would take it without a word and do nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tesela.errors import Unsupported
+from tesela.wire import check
+from tesela.wire.document import Document, value
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """The accounting of one task.  `ignored` and `refused` give the reason, `neutral` the values that are taken."""
+
+    translated: frozenset[str]
+    passed: Mapping[str, check.Rule]
+    ignored: Mapping[str, str]
+    neutral: Mapping[str, tuple[Any, ...]]
+    refused: Mapping[str, str]
+
+
+def passed(document: Document, fields: Fields) -> Document:
+    """What goes on as it came.  Raises Unsupported for a field that means nothing here, InvalidRequest for a wrong one.
+
+    Null is how clients write "not given", so a null never counts.
+    """
+    out: Document = {}
+    for name, raw in document.items():
+        if name in fields.translated or name in fields.ignored or bytes(raw) == b"null":
+            continue
+        if name in fields.passed:
+            check.read(document, name, fields.passed)
+            out[name] = raw
+            continue
+        taken = fields.neutral.get(name, ())
+        if taken and value(document, name) in taken:
+            continue
+        raise Unsupported(_refusal(name, fields, taken), param=name)
+    return out
+
+
+def _refusal(name: str, fields: Fields, taken: tuple[Any, ...]) -> str:
+    reason = fields.refused.get(name)
+    if taken:
+        allowed = " or ".join(msgspec.json.encode(one).decode() for one in taken)
+        return f"{name!r}: {reason or 'this model cannot do that'}; leave it out or send {allowed}"
+    return f"{name!r}: {reason}" if reason else f"{name!r} is a field that this model does not know; leave it out"
+
+
+ROUTING = frozenset({"model", "stream", "stream_options"})
+
+KNOBS: dict[str, check.Rule] = {
+    **{
+        name: check.SAMPLING[name]
+        for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logit_bias")
+    },
+    **dict.fromkeys(
+        (
+            "min_p",
+            "typical_p",
+            "top_n_sigma",
+            "xtc_probability",
+            "xtc_threshold",
+            "dynatemp_range",
+            "dynatemp_exponent",
+            "repeat_penalty",
+            "mirostat_tau",
+            "mirostat_eta",
+            "dry_multiplier",
+            "dry_base",
+        ),
+        check.NUMBER,
+    ),
+    **dict.fromkeys(
+        ("top_k", "repeat_last_n", "mirostat", "dry_allowed_length", "dry_penalty_last_n", "t_max_predict_ms"),
+        check.INTEGER,
+    ),
+    **dict.fromkeys(("ignore_eos", "cache_prompt"), check.FLAG),
+    **dict.fromkeys(("samplers", "dry_sequence_breakers"), check.rule(list[str], "must be a list of strings")),
+    "grammar": check.TEXT,
+}
+"""What the engine's sampler takes.  The last names are llama.cpp's own, for callers who know it."""
+
+BOOKKEEPING: dict[str, str] = {
+    "user": "says who asks; nothing here depends on it",
+    "safety_identifier": "says who asks; nothing here depends on it",
+    "metadata": "belongs to stored answers; none are stored",
+    "prompt_cache_key": "a hint for a cache that is shared by machines; the engine finds its prefixes itself",
+    "prompt_cache_retention": "a hint for a cache that is shared by machines; the engine finds its prefixes itself",
+    "client_request_id": "read by the usage record",
+    "usage_context": "read by the usage record",
+}
+
+CHAT = Fields(
+    translated=ROUTING | frozenset(check.CHAT) - frozenset(KNOBS),
+    passed=KNOBS,
+    ignored=BOOKKEEPING,
+    neutral={
+        "modalities": (["text"],),
+        "store": (False,),
+        "service_tier": ("auto", "default"),
+        "reasoning_effort": ("none",),
+        "thinking": ({"type": "disabled"},),
+        "verbosity": ("medium",),
+    },
+    refused={
+        "audio": "this model writes text only",
+        "modalities": "this model writes text only",
+        "prediction": "this model cannot be given a predicted answer",
+        "web_search_options": "this model cannot search the web",
+        "store": "answers are not stored",
+        "service_tier": "there is one tier",
+        "reasoning_effort": "this model does not reason before it answers",
+        "thinking": "this model does not reason before it answers",
+        "verbosity": "this model cannot be told how much to say",
+        "functions": "this older form is not taken; send 'tools'",
+        "function_call": "this older form is not taken; send 'tool_choice'",
+    },
+)
+
+COMPLETIONS = Fields(
+    translated=ROUTING | frozenset(check.COMPLETIONS) - frozenset(KNOBS),
+    passed={**KNOBS, "json_schema": check.rule(dict[str, Any], "must be a JSON schema")},
+    ignored=BOOKKEEPING,
+    neutral={"suffix": ("",), "error_behavior": ("error",), "use_raw_prompt": (True,)},
+    refused={
+        "suffix": "this model can only go on from the prompt, not fill in before a suffix",
+        "error_behavior": "a prompt that is too long is refused, never cut",
+        "use_raw_prompt": "the prompt is given to the model as it is; for a template use chat",
+        "response_format": "completions have no response format; send 'json_schema', or use chat",
+    },
+)
+
+EMBEDDINGS = Fields(
+    translated=ROUTING | frozenset(check.EMBEDDINGS),
+    passed={},
+    ignored=BOOKKEEPING,
+    neutral={},
+    refused={},
+)
