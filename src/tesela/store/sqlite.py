@@ -200,8 +200,8 @@ class Store:
         newer = done - {one.name for one in self._migrations}
         if newer:
             raise ConfigError(
-                f"{self._path}: was written by a newer Tesela (it has {', '.join(sorted(newer))}); use that version, or "
-                "another TESELA_HOME"
+                f"{self._path}: was written by a newer Tesela (it has {', '.join(sorted(newer))}); use that version, "
+                "or another TESELA_HOME"
             )
         for one in self._migrations:
             if one.name not in done:
