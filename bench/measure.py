@@ -87,13 +87,13 @@ def _weigh(bench: Bench, running: Running, order: Order, unit: str) -> tuple[Rep
 
 def warm(bench: Bench, running: Running) -> None:
     """A third of a second of load that is not measured, so that connections exist and code is in the caches."""
-    bench.generator.run(Closed(running.doors.whole.target(), bench.settings.connections, 0.3))
+    bench.generator.run(Closed(running.doors.whole.target(), bench.settings.connections, 0.3 * running.system.stretch))
 
 
 def saturated(bench: Bench, running: Running) -> None:
     """Closed loop on all connections: requests/s on the gateway's core, and the processor time of one."""
     settings = bench.settings
-    order = Closed(running.doors.whole.target(), settings.connections, settings.closed_s)
+    order = Closed(running.doors.whole.target(), settings.connections, settings.closed_s * running.system.stretch)
     bench.keep(running.key, "whole", *_weigh(bench, running, order, "count"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.process import BenchError
 
-LITELLM = "1.109.1"
+LITELLM = "1.105.0"
 PORTKEY = "1.15.2"
 LITELLM_KEY = "sk-bench-caller"
 # No calls home and no price list from the network: the bench is on loopback.

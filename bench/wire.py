@@ -15,9 +15,10 @@ CANNED_MARK = b"the ship of Theseus"
 # A chunk's text is `#<number>:<CLOCK_MONOTONIC in ns when it was written>#`.
 NUMBERED = re.compile(rb"#(\d+):(\d+)#")
 
-# What the official Python client sends beside the body (recorded with openai 2.x).
+# What the official Python client sends beside the body (recorded with openai 2.x), but for `Accept-Encoding`:
+# one of the systems would compress, and then it would no longer be the same work.
 CLIENT_HEADERS = {
-    "Accept-Encoding": "gzip, deflate",
+    "Accept-Encoding": "identity",
     "Connection": "keep-alive",
     "Accept": "application/json",
     "Content-Type": "application/json",
