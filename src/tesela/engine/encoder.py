@@ -17,8 +17,8 @@ from tesela.errors import ConfigError
 #: numpy is imported with the engine and not before, so its types are not spelled here.
 Array: TypeAlias = Any
 
-#: Tokens, padding included, in one run.  Larger ones are not faster on a processor and make others wait longer.
-BATCH_TOKENS = 4096
+#: Tokens, padding included, in one run.  More than this is slower on a processor, and others wait longer.
+BATCH_TOKENS = 1024
 #: Below so many characters the tokeniser is done sooner than another thread would have begun.
 _INLINE_CHARACTERS = 4000
 
