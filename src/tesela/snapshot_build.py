@@ -12,7 +12,7 @@ import msgspec
 from tesela.addresses import EngineAddress, attached
 from tesela.catalogue import BorrowedName, borrowed_names
 from tesela.config import Config
-from tesela.configfile import nearest
+from tesela.configfile import Places, nearest
 from tesela.errors import ConfigError
 from tesela.providers.registry import resolve
 from tesela.serving import (
@@ -83,11 +83,9 @@ def _from_file(config: Config, asked: ServingEndpoint, at: str, engines: Mapping
     if len(inputs) > ENTITIES_MAX:
         raise ConfigError(f"{place(where)}: {len(inputs)} served entities; an endpoint has {ENTITIES_MAX} at most")
     named = _named(config, inputs, where)
-    shown = [_without_keys(one) for one in named]
-    shares = _shares(config, asked.config.traffic_config, [one.name or "" for one in named], at)
+    split = shares(config.places, asked.config.traffic_config, [one.name or "" for one in named], at)
     entities = tuple(
-        msgspec.structs.replace(_entity(config, one, f"{where}[{i}]", shares[one.name or ""], engines), config=shown[i])
-        for i, one in enumerate(named)
+        _entity(config, one, f"{where}[{i}]", split[one.name or ""], engines) for i, one in enumerate(named)
     )
     task = _one_task(config, entities, named, where, engines)
     gateway = asked.ai_gateway or {}
@@ -97,7 +95,10 @@ def _from_file(config: Config, asked: ServingEndpoint, at: str, engines: Mapping
         task=task,
         entities=entities,
         config=msgspec.structs.replace(
-            asked, config=EndpointConfig(tuple(shown), traffic_config=_traffic(shares), name=asked.config.name)
+            asked,
+            config=EndpointConfig(
+                tuple(one.config for one in entities), traffic_config=_traffic(split), name=asked.config.name
+            ),
         ),
         fallback=isinstance(fallback, dict) and fallback.get("enabled") is True,
         source="file",
@@ -139,37 +140,37 @@ def _local_name(entity: ServedEntityInput) -> str:
     return entity.entity_name or (entity.foundation_model.name if entity.foundation_model else "")
 
 
-def _shares(config: Config, traffic: TrafficConfig | None, names: list[str], at: str) -> dict[str, int]:
+def shares(places: Places, traffic: TrafficConfig | None, names: list[str], at: str) -> dict[str, int]:
     """Percent per served entity."""
     where = f"{at}.config.traffic_config"
     if traffic is None or not traffic.routes:
         if len(names) == 1:
             return {names[0]: 100}
         raise ConfigError(
-            f"{config.places(where)}: {len(names)} served entities need traffic_config.routes that say what percentage "
+            f"{places(where)}: {len(names)} served entities need traffic_config.routes that say what percentage "
             "each one gets"
         )
-    shares = dict.fromkeys(names, 0)
+    split = dict.fromkeys(names, 0)
     routed: set[str] = set()
     for i, route in enumerate(traffic.routes):
         here = f"{where}.routes[{i}]"
         name = route.served_entity_name or route.served_model_name or ""
-        if name not in shares:
-            raise ConfigError(f"{config.places(here)}: {name!r} is not a served entity here{nearest(name, names)}")
+        if name not in split:
+            raise ConfigError(f"{places(here)}: {name!r} is not a served entity here{nearest(name, names)}")
         if name in routed:
-            raise ConfigError(f"{config.places(here)}: {name!r} has two routes")
+            raise ConfigError(f"{places(here)}: {name!r} has two routes")
         if not 0 <= route.traffic_percentage <= 100:
-            raise ConfigError(f"{config.places(here)}: traffic_percentage must be from 0 to 100")
+            raise ConfigError(f"{places(here)}: traffic_percentage must be from 0 to 100")
         routed.add(name)
-        shares[name] = route.traffic_percentage
-    total = sum(shares.values())
+        split[name] = route.traffic_percentage
+    total = sum(split.values())
     if total != 100:
-        raise ConfigError(f"{config.places(where)}: the percentages add up to {total} and must add up to 100")
-    return shares
+        raise ConfigError(f"{places(where)}: the percentages add up to {total} and must add up to 100")
+    return split
 
 
-def _traffic(shares: dict[str, int]) -> TrafficConfig:
-    return TrafficConfig(tuple(Route(share, name, name) for name, share in shares.items()))
+def _traffic(split: dict[str, int]) -> TrafficConfig:
+    return TrafficConfig(tuple(Route(share, name, name) for name, share in split.items()))
 
 
 def _without_keys(entity: ServedEntityInput) -> ServedEntityInput:
@@ -200,13 +201,18 @@ def _entity(
             secrets=config.secrets,
             timeouts=config.settings.timeouts.upstream,
         )
-        return ServedEntity(asked.name or "", asked, found.provider, found.tasks, found.upstream, percentage)
+        shown = _without_keys(asked)
+        return ServedEntity(asked.name or "", shown, found.provider, found.tasks, found.upstream, percentage)
     name = _local_name(asked)
     engine = engines.get(name)
     if engine is None:
         there = f"local models here: {', '.join(sorted(engines))}" if engines else "there are no local models here"
         raise ConfigError(f"{config.places(f'{at}.entity_name')}: there is no local model {name!r}; {there}")
-    return _local_entity(config, asked, engine, percentage)
+    return _local_entity(config, msgspec.structs.replace(asked, foundation_model=_model(engine)), engine, percentage)
+
+
+def _model(engine: EngineAddress) -> FoundationModel:
+    return FoundationModel(engine.name, engine.display_name or engine.name, engine.description or None)
 
 
 def _local_entity(config: Config, asked: ServedEntityInput, engine: EngineAddress, percentage: int) -> ServedEntity:
@@ -272,9 +278,8 @@ def honest(borrowed: BorrowedName, engine: EngineAddress) -> str:
 
 
 def _local_endpoint(config: Config, name: str, engine: EngineAddress, description: str) -> Endpoint:
-    model = FoundationModel(engine.name, engine.display_name or engine.name, engine.description)
     served = re.sub(r"[.:/]", "-", engine.name)
-    asked = ServedEntityInput(name=served, entity_name=engine.name, foundation_model=model)
+    asked = ServedEntityInput(name=served, entity_name=engine.name, foundation_model=_model(engine))
     traffic = TrafficConfig((Route(100, served_model_name=served, served_entity_name=served),))
     return Endpoint(
         name=name,

@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from tesela.errors import ConfigError
 from tesela.providers.base import Call, Exchange, Provider
+from tesela.providers.unified import exchange
 from tesela.serving import Origin
-from tesela.wire.document import encode, raw
 from tesela.wire.tasks import PATH, Task
 
 OPENAI_BASE = "https://api.openai.com/v1"
@@ -25,6 +25,8 @@ def address(url: str, place: str) -> tuple[Origin, str, str]:
 
     `place` begins the sentence of the ConfigError that a useless URL raises.
     """
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        raise ConfigError(f"{place}: a URL must not hold a user or password; give the key in its own field")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -41,8 +43,6 @@ def address(url: str, place: str) -> tuple[Origin, str, str]:
 def _check(parts: SplitResult, url: str, place: str) -> None:
     if parts.scheme not in PORTS or not parts.netloc:
         raise ConfigError(f"{place}: {url!r} must begin with http://, https:// or http+unix:// and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{place}: a URL must not hold a user or password; give the key in its own field")
     if parts.fragment or any(c <= " " or c == "\x7f" for c in url.strip()):
         raise ConfigError(f"{place}: {url!r} holds a blank, a control character or a fragment")
     if parts.scheme != "http+unix" and not (parts.hostname and url.isascii()):
@@ -76,8 +76,9 @@ TAILS = sorted(PATH.values(), key=len, reverse=True)
 
 def verbatim(call: Call) -> Exchange:
     """Send to the upstream's URL itself, with no path of the task behind it."""
-    call.document["model"] = raw(call.upstream.model)
-    return Exchange(path="", body=encode(call.document), streaming=call.streaming)
+    found = exchange(call.task, call.document, call.streaming, call.upstream)
+    found.path = ""
+    return found
 
 
 _PASS: Mapping[Task, None] = {Task.CHAT: None, Task.COMPLETIONS: None, Task.EMBEDDINGS: None}

@@ -22,6 +22,7 @@ from tesela.providers.compatible import (
     base,
     header,
 )
+from tesela.providers.local import LOCAL
 from tesela.serving import ExternalModel, Timeouts, Upstream
 from tesela.wire.tasks import Task
 
@@ -222,5 +223,5 @@ ELSEWHERE = frozenset(
 RETIRED = frozenset({"palm"})
 ELSEWHERE_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
 
-PROVIDERS: Mapping[str, Provider] = {one.name: one for one in (OPENAI, CUSTOM, CUSTOM_VERBATIM)}
+PROVIDERS: Mapping[str, Provider] = {one.name: one for one in (OPENAI, CUSTOM, CUSTOM_VERBATIM, LOCAL)}
 """Every provider by the name that `ServedEntity.provider` holds."""
