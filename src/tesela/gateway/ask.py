@@ -4,6 +4,7 @@ Pure.  What is checked here holds for every provider; what only some models can 
 """
 
 import contextlib
+import re
 
 import msgspec
 
@@ -13,7 +14,7 @@ from tesela.gateway.doors import Door, Manners
 from tesela.serving import Endpoint, ServedEntity
 from tesela.snapshot import Principal, Snapshot
 from tesela.wire import responses
-from tesela.wire.document import Document, decode, flag, raw, text, value
+from tesela.wire.document import Document, decode, raw, value
 from tesela.wire.tasks import FIELD, Task
 
 MAX_USAGE_CONTEXT = 10 * 1024
@@ -49,12 +50,45 @@ class Question(msgspec.Struct):
         return body
 
 
+class _Options(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Shape(msgspec.Struct):
+    """The fields that are looked at here, with the types that they have in every provider's form.
+
+    Decoding into this skips all other values in C, and its errors name the field.  Deeper checks are the provider's,
+    or those of the local models' translation: a value that a provider learned yesterday must pass.
+    """
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: _Options | None = None
+    messages: list[msgspec.Raw] | None = None
+    prompt: str | list[msgspec.Raw] | None = None
+    input: str | list[msgspec.Raw] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    n: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[msgspec.Raw] | None = None
+    response_format: msgspec.Raw | None = None
+
+
+_shape = msgspec.json.Decoder(_Shape)
+
+
 def read(snapshot: Snapshot, door: Door, principal: Principal, body: bytes) -> Question:
     """Understand a request.  Raises RequestError: every one of them is the caller's to mend."""
     document = decode(body)
+    try:
+        shape = _shape.decode(body)
+    except msgspec.ValidationError as exc:
+        raise _wrong_type(exc) from exc
     name = door.endpoint
     if name is None:
-        name = text(document, "model")
+        name = shape.model
         if not name:
             raise InvalidRequest("'model' is missing: it takes the name of an endpoint", param="model")
     endpoint = snapshot.endpoints.get(name)
@@ -64,23 +98,51 @@ def read(snapshot: Snapshot, door: Door, principal: Principal, body: bytes) -> Q
             param=None if door.endpoint else "model",
             reason="model_not_found",
         )
-    if not snapshot.may_query(principal, name):
+    if not (principal.admin or snapshot.may_query(principal, name)):
         raise PermissionDenied(f"{principal.name} may not query endpoint {name!r}: its owner can grant CAN_QUERY")
     entities = traffic.named(endpoint, door.entity) if door.entity is not None else None
     tasks = (entities or endpoint.entities)[0].tasks
     task = door.task or _task(document, tasks, endpoint)
-    _lift(document)
+    if "extra_params" in document or "usage_context" in document or "client_request_id" in document:
+        _lift(document)
     echo = None
     if task is Task.RESPONSES and task not in tasks and Task.CHAT in tasks:
         chat = responses.to_chat(document)
         echo = responses.echo(document)
         document, task = chat, Task.CHAT
-    if task not in tasks:
+    elif task not in tasks:
         can = ", ".join(sorted(tasks))
         raise Unsupported(f"endpoint {name!r} does not serve {task}; it serves {can}")
-    _check(document, task)
-    streaming = task is not Task.EMBEDDINGS and flag(document, "stream")
-    return Question(door, endpoint, entities, task, document, streaming, streaming and _shows_usage(document), echo)
+    elif not getattr(shape, FIELD[task]):
+        _missing(shape, FIELD[task])
+    streaming = shape.stream is True and task is not Task.EMBEDDINGS
+    shows_usage = shape.stream_options is not None and shape.stream_options.include_usage is True
+    return Question(door, endpoint, entities, task, document, streaming, shows_usage, echo)
+
+
+def _missing(shape: _Shape, field: str) -> None:
+    """Raises for a request without what its task is about.  An empty prompt is one that some models can complete."""
+    found = getattr(shape, field)
+    if found is None:
+        raise InvalidRequest(f"{field!r} is missing", param=field)
+    if field == "messages":
+        raise InvalidRequest("'messages' is empty: send at least one message", param="messages")
+
+
+_PATH = re.compile(r"`\$\.([A-Za-z_]+)")
+
+
+def _wrong_type(exc: msgspec.ValidationError) -> InvalidRequest:
+    """msgspec's sentence, `Expected `str`, got `int` - at `$.model``, as an error that names the field."""
+    expected, _, place = str(exc).partition(" - at ")
+    match = _PATH.match(place)
+    if match is None:
+        return InvalidRequest(f"the request body is not understood: {exc}")
+    return InvalidRequest(f"{match[1]!r} has the wrong type: {_lowered(expected)}", param=match[1])
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].replace("| null", "or null").replace(" | ", " or ")
 
 
 def _task(document: Document, tasks: frozenset[Task], endpoint: Endpoint) -> Task:
@@ -98,39 +160,6 @@ def _task(document: Document, tasks: frozenset[Task], endpoint: Endpoint) -> Tas
 
 
 _CLASSIC = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_KINDS: dict[str, tuple[bytes, str]] = {
-    "messages": (b"[", "an array"),
-    "temperature": (b"-0123456789n", "a number"),
-    "top_p": (b"-0123456789n", "a number"),
-    "max_tokens": (b"-0123456789n", "an integer"),
-    "n": (b"-0123456789n", "an integer"),
-    "prompt": (b'"[', "a string or an array"),
-    "input": (b'"[', "a string or an array"),
-    "stop": (b'"[n', "a string or an array of strings"),
-    "tools": (b"[n", "an array"),
-    "response_format": (b"{n", "an object"),
-    "stream_options": (b"{n", "an object"),
-}
-"""First bytes that the values of common fields can have.  Deeper checks are the provider's, or those of the local
-models' translation: a field that a provider learned yesterday must pass."""
-
-
-def _check(document: Document, task: Task) -> None:
-    field = FIELD[task]
-    found = document.get(field)
-    if found is None or found == b"null":
-        raise InvalidRequest(f"{field!r} is missing", param=field)
-    if task is Task.CHAT and bytes(found)[1:].lstrip()[:1] == b"]":
-        raise InvalidRequest("'messages' is empty: send at least one message", param="messages")
-    for name, given in document.items():
-        kind = _KINDS.get(name)
-        if kind is not None and bytes(memoryview(given)[:1]) not in kind[0]:
-            raise InvalidRequest(f"{name!r} must be {kind[1]}", param=name)
-
-
-def _shows_usage(document: Document) -> bool:
-    options = value(document, "stream_options") if "stream_options" in document else None
-    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def _lift(document: Document) -> None:

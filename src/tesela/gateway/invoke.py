@@ -36,6 +36,11 @@ PATIENCE_S = 45.0
 """After this long without an answer a caller at an invocation door is sent white space.  The Databricks SDK gives up
 on a socket that is silent for 60 s and sends the request again, so a slow answer would be made twice and read never."""
 
+STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
+"""Content types of answers that come in events."""
+
+NOT_A_STREAM = "the provider was asked for a stream and did not answer with one"
+
 _log = logging.getLogger("tesela.gateway")
 
 
@@ -116,11 +121,16 @@ def error_lines(error: TeselaError, request_id: str) -> bytes:
 class Invocation:
     """One query to one endpoint, with all its attempts.  It is the listener of its transport."""
 
-    __slots__ = (
-        "_admitted", "_answer", "_caller", "_credential", "_entity", "_exchange", "_gateway",
-        "_handle", "_left", "_opened", "_question", "_reassured", "_relay", "_request_id", "_retry_after", "_size",
-        "_started", "_status",
-    )  # fmt: skip
+    # Defaults on the class: an instance pays only for what differs, on every request.
+    _handle: Handle | None = None
+    _exchange: Exchange | None = None
+    _relay: Relay | Gather | None = None
+    _size = 0
+    _status = 0
+    _retry_after: int | None = None
+    _opened = False
+    _reassured = 0.0
+    _admitted = ""
 
     def __init__(
         self, gateway: Gateway, caller: Caller, question: ask.Question, credential: Credential, request_id: str
@@ -130,27 +140,17 @@ class Invocation:
         self._question = question
         self._credential = credential
         self._request_id = request_id
-        draw = random.random() if len(question.endpoint.entities) > 1 else 0.0  # noqa: S311 - a share, not a secret
-        self._left = list(question.entities or traffic.order(question.endpoint, draw))
+        self._left: tuple[ServedEntity, ...] = question.entities or traffic.order(question.endpoint, random.random)
         self._entity: ServedEntity = self._left[0]
         self._started = gateway.loop.time()
-        self._handle: Handle | None = None
-        self._exchange: Exchange | None = None
-        self._relay: Relay | Gather | None = None
         self._answer: list[bytes] = []
-        self._size = 0
-        self._status = 0
-        self._retry_after: int | None = None
-        self._opened = False
-        self._reassured = 0.0
-        self._admitted = ""
 
     # ------------------------------------------------------------ towards the upstream
 
     def start(self) -> None:
         """Send to the first served entity.  Raises TeselaError when nothing could be sent."""
         while True:
-            self._entity = self._left.pop(0)
+            self._entity, self._left = self._left[0], self._left[1:]
             try:
                 self._send()
             except TeselaError as error:
@@ -169,14 +169,18 @@ class Invocation:
             translation = provider.translations[question.task]
             # The last entity may have the caller's document; one that others may still need is copied.
             document = dict(question.document) if self._left else question.document
-            call = Call(
-                question.task, document, question.streaming, upstream, int(time.time()), self._request_id.replace("-", "")
-            )
-            self._exchange = exchange = (translation or unified)(call)
+            if translation is None:
+                exchange = unified(question.task, document, question.streaming, upstream)
+            else:
+                created = int(time.time())
+                exchange = translation(
+                    Call(question.task, document, question.streaming, upstream, created, self._answer_id())
+                )
+            self._exchange = exchange
             if not exchange.streaming:
                 self._relay = None
             elif question.streaming:
-                front = question.events(call.id, call.created)
+                front = question.events(self._answer_id(), int(time.time())) if question.echo is not None else None
                 manners, shown = question.door.manners, question.show_usage
                 self._relay = Relay(exchange, question.task, manners, shown, front)
             else:
@@ -214,9 +218,9 @@ class Invocation:
         self._status = status
         if status >= 400:
             self._retry_after = _retry_after(headers)
-        elif self._relay is not None and not _is_stream(headers):
-            self._give_up(UpstreamProtocolError("the provider was asked for a stream and did not answer with one"))
-        elif any(name == b"content-encoding" and content != b"identity" for name, content in headers):
+        elif self._relay is not None and not headers.get(b"content-type", b"").lower().startswith(STREAMS):
+            self._give_up(UpstreamProtocolError(NOT_A_STREAM))
+        elif headers.get(b"content-encoding", b"identity") != b"identity":
             self._give_up(UpstreamProtocolError("the provider compressed its answer though it was asked not to"))
 
     def on_data(self, data: bytes) -> None:
@@ -244,29 +248,51 @@ class Invocation:
         if relay.source.done and not done_before:
             self._finish_stream(relay)
 
+    def on_answer(self, body: bytes) -> None:
+        if self._relay is not None:
+            self.on_failure(UpstreamProtocolError(NOT_A_STREAM))
+        else:
+            self._handle = None
+            self._status = 200
+            self._whole(body)
+
     def on_end(self) -> None:
         self._handle = None
         relay = self._relay
         if self._status >= 400:
             self.on_failure(self._refused())
-            return
-        try:
-            if isinstance(relay, Relay):
-                self._end_stream(relay)
+        elif relay is None:
+            self._whole(self._answer[0] if len(self._answer) == 1 else b"".join(self._answer))
+        else:
+            try:
+                if isinstance(relay, Relay):
+                    self._end_stream(relay)
+                else:
+                    self._answered(relay.finish(), relay.source.usage)
+            except Exception as exc:
+                self.on_failure(boundary(exc, self._request_id))
+
+    def _whole(self, body: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.answer is not None:
+            try:
+                body = exchange.answer(body)
+            except Exception as exc:
+                self.on_failure(boundary(exc, self._request_id))
                 return
-            if relay is not None:
-                body = relay.finish()
-            else:
-                body = self._answer[0] if len(self._answer) == 1 else b"".join(self._answer)
-                exchange = self._exchange
-                if exchange is not None and exchange.answer is not None:
-                    body = exchange.answer(body)
-        except Exception as exc:
-            self.on_failure(boundary(exc, self._request_id))
-            return
-        counted = usage.find(body) if relay is None else relay.source.usage
+        self._answered(body, usage.find(body))
+
+    def _answered(self, body: bytes, counted: usage.Usage | None) -> None:
+        """The whole answer is there, in the unified form."""
+        question = self._question
+        if question.echo is not None or question.door.manners is Manners.DATABRICKS:
+            body = question.answer(body, self._answer_id(), int(time.time()))
         self._over(200, counted)
-        self._deliver(self._question.answer(body, self._request_id.replace("-", ""), int(time.time())))
+        if self._opened:
+            self._caller.send(body)
+            self._caller.close()
+        else:
+            self._caller.answer(200, self._lines(b"application/json"), body)
 
     def _end_stream(self, relay: Relay) -> None:
         if relay.source.done:
@@ -318,13 +344,6 @@ class Invocation:
             self._entity.name.encode(),
             self._request_id.encode(),
         )
-
-    def _deliver(self, body: bytes) -> None:
-        if self._opened:
-            self._caller.send(body)
-            self._caller.close()
-        else:
-            self._caller.answer(200, self._lines(b"application/json"), body)
 
     def _fail(self, error: TeselaError) -> None:
         relay = self._relay
@@ -381,6 +400,9 @@ class Invocation:
         self._gateway.under_way.discard(self)
         self._record(status, counted)
 
+    def _answer_id(self) -> str:
+        return self._request_id.replace("-", "")
+
     def _record(self, status: int, counted: usage.Usage | None = None) -> None:
         key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
         self._gateway.tally.add(key, status, counted)
@@ -388,16 +410,5 @@ class Invocation:
 
 def _retry_after(headers: Headers) -> int | None:
     """Whole seconds of a Retry-After header (RFC 9110, section 10.2.3).  A date is left out: few send one."""
-    for name, content in headers:
-        if name == b"retry-after" and content.strip().isdigit():
-            return min(int(content), 86400)
-    return None
-
-
-def _is_stream(headers: Headers) -> bool:
-    for name, content in headers:
-        if name == b"content-type":
-            return content.lower().startswith((b"text/event-stream", b"application/vnd.amazon.eventstream"))
-    return False
-
-
+    content = headers.get(b"retry-after", b"").strip()
+    return min(int(content), 86400) if content.isdigit() else None

@@ -7,6 +7,7 @@ a test holds that.
 """
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -16,11 +17,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
-from tesela.gateway import doors
+from tesela.gateway import doors, glance
 from tesela.gateway.auth import authenticate
 from tesela.gateway.invoke import Gateway, Invocation, error_lines, refuse
 from tesela.gateway.limits import Limits
-from tesela.snapshot import Credential
+from tesela.snapshot import Credential, Snapshot
 from tesela.wire import problem
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -42,6 +43,11 @@ class HotProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        # The parser calls these containers themselves: no frame of ours for each header.
+        self._found: dict[bytes, bytes] = {}
+        self._urls: list[bytes] = []
+        self.on_header = self._found.__setitem__  # type: ignore[method-assign]
+        self.on_url = self._urls.append  # type: ignore[method-assign]
         super().__init__(config, server_state, app_state, _loop)
         self._turn: HotTurn | None = None
         self._busy_since = 0.0
@@ -49,6 +55,13 @@ class HotProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_size = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._familiar = glance.Familiar()
+        self._door = doors.Door(doors.Manners.OPENAI)
+        self._who: bytes | None = None
+        self._heads: dict[bytes, bytes] = {}
+        self._said: bytes | None = None
+        self._known: Credential | None = None
+        self._known_in: Snapshot | None = None
         self._dates: list[tuple[bytes, bytes]] = []
         self._date_lines = b""
 
@@ -114,6 +127,13 @@ class HotProtocol(HttpToolsProtocol):
     # ------------------------------------------------------------ called by the parser
 
     def data_received(self, data: bytes) -> None:
+        idle = not self._receiving and (self.cycle is None or self.cycle.response_complete)
+        if idle:
+            body = self._familiar.body(data)
+            if body is not None and len(body) <= self.limits.max_body:
+                self._again(body)
+                return
+            turn = self._turn
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -121,16 +141,48 @@ class HotProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             # We speak HTTP/1.1 only; an offer of more is passed over, as RFC 9110, section 7.8, allows.
             return
+        if idle and self._turn is not turn:
+            self._learn(data)
         # The parser keeps a head until it is whole, however long it gets.
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._fail(HeadTooLarge(f"the request line and headers are larger than {MAX_HEAD} bytes"))
 
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of a hot request that came in one piece and asked for nothing special."""
+        turn = self._turn
+        if turn is None or not turn.begun or not turn.keep_alive or b"expect" in self._heads:
+            self._familiar.forget()
+        elif self._familiar.learn(data):
+            self._door, self._who = turn.door, self._heads.get(b"authorization")
+
+    def _again(self, body: bytes) -> None:
+        """A request with the head of the one before, in one piece: the parser never sees it."""
+        self._unset_keepalive_if_required()
+        self.cycle = self._turn = turn = HotTurn(self, self._door, keep_alive=True)  # type: ignore[assignment]
+        turn.begun = True
+        try:
+            credential = self._credential(self._who)
+        except TeselaError as error:
+            turn.refuse(error, close=False)
+            return
+        turn.invocation = self.gateway.begin(turn, self._door, credential, body)
+
+    def _credential(self, authorization: bytes | None) -> Credential:
+        """Who is calling.  A client says the same on every request of a connection: it is looked up again only when
+        it says something else, when the snapshot has changed, or when the token may have run out."""
+        snapshot, known = self.gateway.snapshot, self._known
+        if known is None or authorization != self._said or snapshot is not self._known_in:
+            known = self._known = authenticate(snapshot, authorization, time.time())
+            self._said, self._known_in = authorization, snapshot
+        elif known.expires_at != math.inf:
+            return authenticate(snapshot, authorization, time.time())
+        return known
+
     def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
+        self._found.clear()
+        self._urls.clear()
         self._receiving = self._in_head = True
         self._head_size = 0
         self._busy_since = self.loop.time()
@@ -139,31 +191,37 @@ class HotProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         idle = self.cycle is None or self.cycle.response_complete
-        door = doors.find(self.url) if idle and self.hot and self.parser.get_method() == b"POST" else None
+        parser = self.parser
+        urls = self._urls
+        self.url = url = urls[0] if len(urls) == 1 else b"".join(urls)
+        door = doors.find(url) if idle and self.hot and parser.get_method() == b"POST" else None
         if door is None:
             self._as_usual()
             return
-        parser = self.parser
-        keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        self._heads = headers = {name.lower(): content for name, content in self._found.items()}
+        keep_alive = parser.should_keep_alive()
+        if b"connection" in headers and parser.get_http_version() == "1.0":
+            keep_alive = False
         self.cycle = self._turn = turn = HotTurn(self, door, keep_alive)  # type: ignore[assignment]
-        headers = dict(self.headers)
         try:
-            turn.credential = authenticate(self.gateway.snapshot, headers.get(b"authorization"), time.time())
+            turn.credential = self._credential(headers.get(b"authorization"))
             length = headers.get(b"content-length")
             if length is not None:
                 self.limits.check(int(length))
-            self.limits.check_encoding(headers.get(b"content-encoding"))
+            if b"content-encoding" in headers:
+                self.limits.check_encoding(headers[b"content-encoding"])
         except TeselaError as error:
             turn.refuse(error, close=not _arrives_at_once(headers))
             return
-        if self.expect_100_continue:
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self.transport.write(CONTINUE)
 
     def _as_usual(self) -> None:
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        url = self.url
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect
-        self.headers.extend(headers)
+        self.url = url
+        for name, content in self._found.items():
+            super().on_header(name, content)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -171,7 +229,10 @@ class HotProtocol(HttpToolsProtocol):
         if turn is None or turn is not self.cycle:
             super().on_body(body)
         elif not turn.response_complete:
-            turn.take(body)
+            turn.parts.append(body)
+            turn.size += len(body)
+            if turn.size > self.limits.max_body:
+                turn.refuse(self.limits.too_large(), close=True)
 
     def on_message_complete(self) -> None:
         self._receiving = False
@@ -201,41 +262,31 @@ class HotTurn:
     It stands where uvicorn keeps its RequestResponseCycle, and has the attributes that uvicorn looks at there.
     """
 
-    __slots__ = (
-        "_parts", "_protocol", "_size", "begun", "body", "credential", "disconnected", "door", "invocation", "keep_alive",
-        "message_event", "more_body", "opened", "response_complete",
-    )  # fmt: skip
+    # Defaults on the class: an instance pays only for what differs, on every request.
+    credential: Credential | None = None
+    invocation: Invocation | None = None
+    begun = False
+    opened = False
+    response_complete = False
+    disconnected = False
+    more_body = False
+    body = b""
+    size = 0
 
     def __init__(self, protocol: HotProtocol, door: doors.Door, keep_alive: bool) -> None:
         self._protocol = protocol
-        self._parts: list[bytes] = []
-        self._size = 0
+        self.parts: list[bytes] = []
         self.door = door
         self.keep_alive = keep_alive
-        self.credential: Credential | None = None
-        self.invocation: Invocation | None = None
-        self.begun = False
-        self.opened = False
-        self.response_complete = False
-        self.disconnected = False
-        self.body = b""
-        self.more_body = False
         self.message_event = _NOTHING
 
     # ------------------------------------------------------------ the request
 
-    def take(self, body: bytes) -> None:
-        self._parts.append(body)
-        self._size += len(body)
-        limits = self._protocol.limits
-        if self._size > limits.max_body:
-            self.refuse(limits.too_large(), close=True)
-
     def begin(self) -> None:
         self.begun = True
-        parts = self._parts
+        parts = self.parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._parts = []
+        self.parts = []
         credential = self.credential
         assert credential is not None  # noqa: S101 - a turn without one was refused when its head came
         self.invocation = self._protocol.gateway.begin(self, self.door, credential, body)
@@ -243,7 +294,7 @@ class HotTurn:
     def refuse(self, error: TeselaError, close: bool) -> None:
         if close:
             self.keep_alive = False
-        self._parts = []
+        self.parts = []
         refuse(self, error, self._protocol.gateway.next_id())
 
     def lost(self) -> None:
@@ -272,19 +323,19 @@ class HotTurn:
         tail = b"transfer-encoding: chunked\r\n\r\n"
         if not self.keep_alive:
             tail = b"connection: close\r\n" + tail
-        self._parts = [b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail))]
+        self.parts = [b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail))]
 
     def send(self, data: bytes) -> None:
         if not self.response_complete:
             head = b"%x\r\n" % len(data)
-            if self._parts:
-                head = self._parts.pop() + head
+            if self.parts:
+                head = self.parts.pop() + head
             self._protocol.transport.write(b"%b%b\r\n" % (head, data))
 
     def close(self) -> None:
         if not self.response_complete:
             self.response_complete = True
-            self._protocol.transport.write(b"".join((*self._parts, b"0\r\n\r\n")))
+            self._protocol.transport.write(b"".join((*self.parts, b"0\r\n\r\n")))
             self._protocol.turn_over(self)
 
     def abort(self) -> None:

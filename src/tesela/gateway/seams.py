@@ -10,7 +10,8 @@ from typing import Protocol
 from tesela.errors import TeselaError
 from tesela.serving import Upstream
 
-Headers = list[tuple[bytes, bytes]]
+Headers = dict[bytes, bytes]
+"""Of an answer: names in lower case, the last one of equal names."""
 
 
 class Caller(Protocol):
@@ -33,7 +34,11 @@ class Caller(Protocol):
 
 
 class Listener(Protocol):
-    """The side of the invocation, called by a transport.  Exactly one of `on_end` and `on_failure` comes last."""
+    """The side of the invocation, called by a transport.  Exactly one of `on_answer`, `on_end` and `on_failure` comes
+    last."""
+
+    def on_answer(self, body: bytes) -> None:
+        """A whole answer in JSON with status 200 that came in one piece; nothing else is called before or after."""
 
     def on_head(self, status: int, headers: Headers) -> None: ...
 

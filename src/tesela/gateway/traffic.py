@@ -1,4 +1,6 @@
-"""Which served entities a request tries, and in which order.  Pure: the random draw is an argument."""
+"""Which served entities a request tries, and in which order.  Pure: the source of chance is an argument."""
+
+from collections.abc import Callable
 
 from tesela.errors import NotFound
 from tesela.serving import Endpoint, ServedEntity
@@ -7,15 +9,15 @@ MAX_FALLBACKS = 2
 """As Databricks documents it for external models."""
 
 
-def order(endpoint: Endpoint, draw: float) -> tuple[ServedEntity, ...]:
+def order(endpoint: Endpoint, draw: Callable[[], float]) -> tuple[ServedEntity, ...]:
     """The entity that the traffic split chooses, then the fallbacks in the order of the configuration.
 
-    `draw` is uniform in [0, 1).  Entities with 0 % are reached by fallback only.
+    `draw` gives a number uniform in [0, 1); it is called when there is a choice.  Entities with 0 % are reached by fallback only.
     """
     entities = endpoint.entities
     if len(entities) == 1:
         return entities
-    left = draw * sum(entity.percentage for entity in entities)
+    left = draw() * sum(entity.percentage for entity in entities)
     chosen = entities[0]
     for entity in entities:
         if entity.percentage > 0:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import httptools
 
 from tesela.errors import TeselaError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from tesela.gateway import glance
 from tesela.gateway.dial import Dialer
 from tesela.gateway.seams import Headers, Listener
 from tesela.serving import Origin, Timeouts, Upstream
@@ -49,20 +50,14 @@ class Pools:
         self.under_way.add(attempt)
         if self._ticking is None:
             self._ticking = self.loop.call_later(TICK_S, self._tick)
-        connection = self._resting(upstream.origin)
-        if connection is not None:
-            connection.begin(attempt)
-        else:
-            self.dial(attempt)
-        return attempt
-
-    def _resting(self, origin: Origin) -> "Connection | None":
-        idle = self._idle.get(origin)
+        idle = self._idle.get(upstream.origin)
         while idle:
             connection = idle.pop()
             if not connection.transport.is_closing():
-                return connection
-        return None
+                connection.begin(attempt)
+                return attempt
+        self.dial(attempt)
+        return attempt
 
     def dial(self, attempt: "Attempt") -> None:
         """Connect for this attempt.  The task is kept until it is done; cancelling the attempt cancels it."""
@@ -187,6 +182,11 @@ class Attempt:
         self.connection = None
         self.listener.on_end()
 
+    def end_whole(self, body: bytes) -> None:
+        self.pools.under_way.discard(self)
+        self.connection = None
+        self.listener.on_answer(body)
+
     def lateness(self, now: float) -> UpstreamTimeout:
         limits: Timeouts = self.upstream.timeouts
         name = _name(self.upstream)
@@ -225,12 +225,17 @@ class Connection(asyncio.Protocol):
         self.rested_at = 0.0
         self.used = 0
         self._attempt: Attempt | None = None
+        # The parser calls the dictionary itself: no frame of ours for each header.
+        self._headers: Headers = {}
+        self.on_header = self._headers.__setitem__
         self._parser = httptools.HttpResponseParser(self)
-        self._headers: Headers = []
+        self._familiar = glance.Familiar()
+        self._usual = False
         self._status = 0
         self._complete = False
         self._overrun = False
         self._to_the_end = False
+        self._keep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -258,7 +263,14 @@ class Connection(asyncio.Protocol):
             self.pools.forget(self)
             self.transport.abort()
             return
-        attempt.received = True
+        if not attempt.received:
+            attempt.received = True
+            body = self._familiar.body(data)
+            if body is not None:
+                self._attempt = None
+                self._put_back(attempt)
+                attempt.end_whole(body)
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
@@ -269,20 +281,28 @@ class Connection(asyncio.Protocol):
         if self._attempt is not attempt:
             return
         if self._complete:
+            if self._usual:
+                self._familiar.learn(data)
             self._finish(attempt)
         else:
             attempt.touch()
 
     def _finish(self, attempt: Attempt) -> None:
         self._attempt = None
-        clean = not self._overrun and not self._to_the_end and self._parser.should_keep_alive()
-        if clean and not self.transport.get_write_buffer_size() and not self.transport.is_closing():
-            if attempt.paused:
-                self.transport.resume_reading()
-            self.pools.rest(self)
+        if self._keep and not self._overrun and not self._to_the_end:
+            self._put_back(attempt)
         else:
             self.transport.close()
         attempt.end()
+
+    def _put_back(self, attempt: Attempt) -> None:
+        transport = self.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
+            transport.close()
+            return
+        if attempt.paused:
+            transport.resume_reading()
+        self.pools.rest(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         attempt, self._attempt = self._attempt, None
@@ -298,10 +318,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._complete:
             self._overrun = True
-        self._headers = []
-
-    def on_header(self, name: bytes, content: bytes) -> None:
-        self._headers.append((name.lower(), content))
+        self._headers.clear()
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -309,9 +326,14 @@ class Connection(asyncio.Protocol):
         attempt = self._attempt
         if status < 200 or self._overrun or attempt is None:
             return
-        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
+        headers = {name.lower(): content for name, content in self._headers.items()}
+        framed = b"content-length" in headers or b"transfer-encoding" in headers
         self._to_the_end = not framed and status not in (204, 304)
-        attempt.listener.on_head(status, self._headers)
+        # The parser knows this while the message is open, and no longer.
+        self._keep = self._parser.should_keep_alive()
+        json = headers.get(b"content-type", b"").startswith(b"application/json")
+        self._usual = status == 200 and self._keep and json and b"content-encoding" not in headers
+        attempt.listener.on_head(status, headers)
 
     def on_body(self, body: bytes) -> None:
         attempt = self._attempt

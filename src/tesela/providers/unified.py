@@ -3,7 +3,8 @@
 import msgspec
 
 from tesela.errors import InvalidRequest
-from tesela.providers.base import Call, Exchange
+from tesela.providers.base import Exchange
+from tesela.serving import Upstream
 from tesela.wire.document import NULL, Document, encode, raw, value
 from tesela.wire.tasks import PATH, Task
 
@@ -11,17 +12,16 @@ STREAMED = (Task.CHAT, Task.COMPLETIONS)
 _WITH_USAGE = raw({"include_usage": True})
 
 
-def exchange(call: Call) -> Exchange:
+def exchange(task: Task, document: Document, streaming: bool, upstream: Upstream) -> Exchange:
     """Forward the request.  A stream is asked for its usage, which we count whether the caller wants it or not."""
-    document = call.document
-    document["model"] = raw(call.upstream.model)
-    if call.streaming and call.task in STREAMED:
+    document["model"] = raw(upstream.model)
+    if streaming and task in STREAMED:
         options = document.get("stream_options")
         if options is None or options == NULL:
             document["stream_options"] = _WITH_USAGE
         else:
             document["stream_options"] = _counted(document)
-    return Exchange(PATH[call.task], encode(document), call.streaming)
+    return Exchange(PATH[task], encode(document), streaming)
 
 
 def _counted(document: Document) -> msgspec.Raw:

@@ -11,6 +11,9 @@ class Task(StrEnum):
     EMBEDDINGS = "llm/v1/embeddings"
     RESPONSES = "llm/v1/responses"
 
+    # Enum's own hash is a Python function; a task is a dictionary key several times on every request.
+    __hash__ = str.__hash__
+
 
 FIELD: dict[Task, str] = {
     Task.CHAT: "messages",
