@@ -17,13 +17,16 @@ from bench.systems import ALWAYS, ON_REQUEST, SYSTEMS
 
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
+# The local engine is measured beside the systems, against the bare engines.
+ENGINE = "engine"
+NAMES = (*SYSTEMS, ENGINE)
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str]:
     names = [name.strip() for name in (value or "").split(",") if name.strip()]
-    unknown = [name for name in names if name not in SYSTEMS]
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
+        raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(NAMES)}")
     return names
 
 
@@ -80,9 +83,12 @@ def main(
     settings = measure.QUICK if quick else measure.FULL
     if rounds:
         settings = msgspec.structs.replace(settings, rounds=rounds)
-    keys = [*(only or ALWAYS), *(key for key in also if key not in only)]
+    names = dict.fromkeys([*(only or (*ALWAYS, ENGINE)), *also])
+    keys = [name for name in names if name != ENGINE]
     try:
-        results = run(keys, settings, lambda text: console.print(text, style="dim", highlight=False))
+        results = run(
+            keys, settings, lambda text: console.print(text, style="dim", highlight=False), with_engine=ENGINE in names
+        )
     except BenchError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
@@ -91,7 +97,7 @@ def main(
     if keep if keep is not None else not (quick or only):
         console.print(f"results: {_save(results).relative_to(ROOT)}")
     ours = (system for key, system in results["systems"].items() if key not in ON_REQUEST)
-    if any(system["broken"] or system["faults"] for system in ours):
+    if results["engine_broken"] or any(system["broken"] or system["faults"] for system in ours):
         sys.exit(1)
 
 

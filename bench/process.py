@@ -4,6 +4,7 @@ A child leads a session of its own, so that ending it ends its children too, and
 bench dies. Only processes started here are ever signalled.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -62,6 +63,14 @@ def parents() -> dict[int, int]:
                 continue
             found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
     return found
+
+
+def birth(pid: int) -> str:
+    """What tells a process from a later one with the same number: when it began. Empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def family(root: int, parent_of: Mapping[int, int]) -> list[int]:
@@ -165,7 +174,7 @@ class Child:
 
     def end(self) -> None:
         """Ask it to stop, and after three seconds make it; then make sure that none of its family is left."""
-        pids = self.pids()
+        births = {pid: birth(pid) for pid in self.pids()}
         if self.alive():
             self.process.terminate()
             try:
@@ -173,12 +182,10 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        for pid in pids:
-            try:
-                if os.getsid(pid) == self.process.pid:
+        for pid, born in births.items():
+            if born and birth(pid) == born:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import machine, measure, nginx, rivals
+from bench import engine, machine, measure, nginx, rivals
 from bench.figures import middle, ratios
 from bench.generator import Generator
 from bench.orders import Figures
@@ -45,13 +45,15 @@ def cores() -> tuple[int | None, int | None]:
     return (available[0], available[1]) if len(available) > 1 else (None, None)
 
 
-def run(keys: Sequence[str], settings: measure.Settings, say: measure.Say) -> dict[str, Any]:
+def run(keys: Sequence[str], settings: measure.Settings, say: measure.Say, *, with_engine: bool) -> dict[str, Any]:
     """Measure the systems named in `keys`. Raises `BenchError` when the bench itself cannot work."""
     files = raise_file_limit()
     for key in keys:
         if key in rivals.INSTALLERS:
             say(f"installing {key} if it is not there")
             rivals.INSTALLERS[key](ROOT)
+    engine_figures: dict[str, Any] = {}
+    engine_broken = ""
     began, load_before = datetime.now(UTC), machine.load()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tesela-bench-")))
@@ -74,6 +76,11 @@ def run(keys: Sequence[str], settings: measure.Settings, say: measure.Say) -> di
             system.child.end()
         say("start-up and memory at rest")
         measure.starts(bench, {key: SYSTEMS[key] for key in running if key not in broken}, folders)
+        if with_engine:
+            try:
+                engine_figures = engine.measure(ROOT, folder, max(2, settings.rounds // 3), say)
+            except BenchError as exc:
+                engine_broken = str(exc)
     systems = {}
     for key in keys:
         gathered = measure.gather(bench, key)
@@ -99,6 +106,8 @@ def run(keys: Sequence[str], settings: measure.Settings, say: measure.Say) -> di
         "settings": {name: getattr(settings, name) for name in settings.__struct_fields__},
         "direct": {question: middle(rounds) for question, rounds in bench.figures.get("direct", {}).items()},
         "systems": systems,
+        "engine": engine_figures,
+        "engine_broken": engine_broken,
         "against_nginx": {key: compared(bench.figures, key) for key in keys if key != TWINS[0]},
     }
 

@@ -21,6 +21,7 @@ from bench.process import BenchError, Child, await_answer, free_port
 from bench.wire import chat_body, http_request
 
 UPSTREAM_KEY = "sk-bench"
+TOKEN_LIMIT_S = 20
 PATH = "/serving-endpoints/chat/completions"
 
 
@@ -60,7 +61,7 @@ class Recipe(Struct, frozen=True):
 
     command: list[str]
     env: Mapping[str, str]
-    doors: Callable[[], Doors]
+    doors: Callable[[Child], Doors]
 
 
 Prepare: TypeAlias = Callable[[Ground, Path], Recipe]
@@ -98,7 +99,7 @@ class Running:
             cwd=folder,
         )
         try:
-            self.doors = recipe.doors()
+            self.doors = recipe.doors(self.child)
             request = self.doors.whole.target().request
             self.start_s = await_answer(self.child, self.doors.whole.port, request, limit_s=system.start_limit_s)
         except BaseException:
@@ -120,7 +121,7 @@ def _nginx(ground: Ground, folder: Path) -> Recipe:
     )
     headers = _bearer("dapi" + "0" * 32)
     doors = Doors(Door(whole, PATH, headers, "bench"), Door(stream, PATH, headers, "bench-stream"))
-    return Recipe(command, {}, lambda: doors)
+    return Recipe(command, {}, lambda _: doors)
 
 
 def tesela_config(whole_port: int, stream_port: int) -> dict[str, Any]:
@@ -159,8 +160,8 @@ def _tesela(*switches: str) -> Prepare:
         address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         command = [str(program), "serve", "--config", str(config), *address, *switches]
 
-        def doors() -> Doors:
-            headers = _bearer(_first_token(home / "token"))
+        def doors(child: Child) -> Doors:
+            headers = _bearer(first_token(home / "token", child))
             return Doors(
                 Door(port, PATH, headers, "bench"),
                 Door(port, PATH, headers, "bench-stream"),
@@ -171,15 +172,14 @@ def _tesela(*switches: str) -> Prepare:
     return prepare
 
 
-def _first_token(path: Path) -> str:
+def first_token(path: Path, child: Child) -> str:
     """The access token that Tesela keeps on loopback; waits for the first start to make it."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    while child.alive() and time.monotonic() - child.started < TOKEN_LIMIT_S:
         token = path.read_text().strip() if path.exists() else ""
         if token:
             return token
         time.sleep(0.002)
-    raise BenchError(f"no first token in {path.name} within 20 s of the start")
+    raise BenchError(f"{child.log.stem} made no first token within {TOKEN_LIMIT_S} s of its start: {child.tail()}")
 
 
 def _litellm(ground: Ground, folder: Path) -> Recipe:
@@ -198,7 +198,7 @@ def _litellm(ground: Ground, folder: Path) -> Recipe:
         Door(port, "/v1/chat/completions", headers, "bench"),
         Door(port, "/v1/chat/completions", headers, "bench-stream"),
     )
-    return Recipe(command, rivals.LITELLM_ENV, lambda: doors)
+    return Recipe(command, rivals.LITELLM_ENV, lambda _: doors)
 
 
 def _portkey(ground: Ground, _: Path) -> Recipe:
@@ -210,7 +210,7 @@ def _portkey(ground: Ground, _: Path) -> Recipe:
         return Door(port, "/v1/chat/completions", headers, "upstream-model")
 
     doors = Doors(door(ground.whole_port), door(ground.stream_port))
-    return Recipe(command, {"NODE_ENV": "production"}, lambda: doors)
+    return Recipe(command, {"NODE_ENV": "production"}, lambda _: doors)
 
 
 def _tesela_version(_: Ground) -> str:

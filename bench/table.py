@@ -93,6 +93,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         if system["faults"]:
             kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(system["faults"].items()))
             said.append(f"{system['label']} had faults: {kinds}.")
+    if results.get("engine_broken"):
+        said.append(f"The local engine was not measured: {results['engine_broken'].splitlines()[0][:200]}")
     return said
 
 
@@ -125,7 +127,7 @@ ENGINE_HEADINGS = ["local engine", "bare", "through Tesela", "ratio"]
 
 def markdown(results: Mapping[str, Any], source: str) -> str:
     """The tables and their notes, as they stand in README.md."""
-    parts = [_markdown_table(headings(results), rows(results))]
+    parts = [_markdown_table(headings(results), rows(results))] if results["systems"] else []
     if lines := engine_rows(results):
         parts.append(_markdown_table(ENGINE_HEADINGS, lines))
     parts.append("\n".join(f"- {note}" for note in notes(results)))
@@ -148,7 +150,8 @@ def splice(page: str, text: str) -> str:
 
 def show(results: Mapping[str, Any], console: Console) -> None:
     """Print the tables and the notes to a terminal."""
-    _show_table(console, headings(results), rows(results))
+    if results["systems"]:
+        _show_table(console, headings(results), rows(results))
     if lines := engine_rows(results):
         _show_table(console, ENGINE_HEADINGS, lines)
     for note in notes(results):
