@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import requests
+import urllib3
 from msgspec import Struct
 
 from tesela.errors import EngineError
@@ -96,7 +97,7 @@ def _attempt(fetch: Fetch, partial: Path, progress: Progress) -> str:
             return _take(fetch, response, partial, have, progress)
     except requests.exceptions.SSLError as exc:
         raise EngineError(f"the certificate of {fetch.url} is not trusted: {exc}; see pip's setting 'cert'") from exc
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as exc:
+    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as exc:
         raise _Retry(str(exc)) from exc
 
 
@@ -125,13 +126,16 @@ def _take(fetch: Fetch, response: requests.Response, partial: Path, have: int, p
     with partial.open("r+b" if have else "wb") as file:
         while chunk := file.read(_CHUNK_BYTES) if have else b"":
             digest.update(chunk)
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        # read1 gives what has come; the reads of requests wait for a full chunk and lose it when the connection ends.
+        while chunk := response.raw.read1(_CHUNK_BYTES):
             file.write(chunk)
             digest.update(chunk)
             have += len(chunk)
             progress("download", have, total)
         file.flush()
         os.fsync(file.fileno())
+    if total > have:
+        raise _Retry(f"it ended after {have} of {total} bytes")
     return digest.hexdigest()
 
 
@@ -162,7 +166,7 @@ def explain_full_disk(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         free = shutil.disk_usage(directory).free
         raise EngineError(

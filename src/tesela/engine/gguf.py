@@ -67,7 +67,7 @@ def _read_head(file: BinaryIO) -> tuple[dict[str, Any], int]:
         _string(file)
         (dimensions,) = struct.unpack("<I", file.read(4))
         parameters += math.prod(struct.unpack(f"<{dimensions}Q", file.read(8 * dimensions)))
-        file.read(12)
+        struct.unpack("<IQ", file.read(12))
     return fields, parameters
 
 
