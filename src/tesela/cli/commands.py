@@ -1,0 +1,70 @@
+"""The table of commands.  A command's module is imported when the command runs, or shows its own help."""
+
+from importlib import import_module
+
+import click
+
+from tesela import __version__
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are `name: (module, one line of help)`; the attribute in the module is `command`."""
+
+    def __init__(
+        self, *, table: dict[str, tuple[str, str]], **settings: object
+    ) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.table:
+            return None
+        command: click.Command = import_module(self.table[cmd_name][0]).command
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
+
+
+TABLE = {
+    "serve": (
+        "tesela.cli.serve",
+        "Serve the models of this machine and those of a configuration file.",
+    ),
+    "query": (
+        "tesela.cli.query",
+        "Send a prompt to an endpoint and print the answer as it comes.",
+    ),
+    "endpoints": ("tesela.cli.endpoints", "Show the endpoints of a server."),
+    "tokens": (
+        "tesela.cli.tokens",
+        "Make, list and revoke access tokens of this machine's server.",
+    ),
+    "models": ("tesela.cli.models", "Fetch, list, check and remove local models."),
+    "verify": (
+        "tesela.cli.verify",
+        "Check that a server answers the official clients.",
+    ),
+}
+
+tesela = LazyGroup(
+    name="tesela",
+    table=TABLE,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="""Self-hosted model serving that speaks to the clients of Databricks Model Serving.
+
+\b
+Examples:
+  tesela serve
+  tesela query databricks-meta-llama-3-3-70b-instruct "Why is the sky blue?"
+  tesela endpoints list
+  tesela verify http://127.0.0.1:8787
+""",
+)
+click.version_option(__version__, prog_name="tesela")(tesela)

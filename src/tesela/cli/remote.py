@@ -1,0 +1,257 @@
+"""Talking to a server from the command line: which one, with which token, and what its refusals mean.
+
+Every failure becomes one sentence that says what to do.  Nothing is retried: a person is watching.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import click
+import requests
+import urllib3.exceptions
+from requests.auth import AuthBase
+
+from tesela.errors import (
+    ConfigError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+CONNECT_S = 10.0
+READ_S = 600.0
+READ_BYTES = 65536
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+HINTS = {
+    401: "Pass --token, or set DATABRICKS_TOKEN; `tesela tokens create` makes one.",
+    404: "`tesela endpoints list` shows what there is.",
+    429: "Try again a little later.",
+    503: "Try again a little later.",
+}
+
+
+class Bearer(AuthBase):
+    """As an object and not as a header, because requests lets an entry of ~/.netrc replace a header."""
+
+    def __init__(self, access_token: str) -> None:
+        self.access_token = access_token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.access_token}"
+        return request
+
+
+class Remote:
+    """One server and the token to show it."""
+
+    def __init__(self, host: str, access_token: str) -> None:
+        self.host = host
+        self.access_token = access_token
+        self.session = requests.Session()
+        self.session.auth = Bearer(access_token)
+        # A proxy has no business between two programs on one machine.
+        self.session.trust_env = urlsplit(host).hostname not in LOOPBACK
+
+    def get(self, path: str) -> Any:
+        with self._call("GET", path) as response:
+            return _json(response)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        with self._call("POST", path, body) as response:
+            return _json(response)
+
+    @contextmanager
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[bytes]]:
+        """The pieces of an answer's body as they arrive."""
+        with self._call("POST", path, body) as response, _plain_failures(self.host):
+            yield _as_they_come(response)
+
+    @contextmanager
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Iterator[requests.Response]:
+        with _plain_failures(self.host):
+            response = self.session.request(
+                method,
+                self.host + path,
+                json=body,
+                timeout=(CONNECT_S, READ_S),
+                stream=True,
+            )
+        with response:
+            if response.status_code >= 400:
+                raise _refusal(response)
+            yield response
+
+
+def _as_they_come(response: requests.Response) -> Iterator[bytes]:
+    # Not iter_content: it waits for a full piece, or for the end, when the body has no chunks.
+    while piece := response.raw.read1(READ_BYTES, decode_content=True):
+        yield piece
+
+
+def endpoint_path(name: str) -> str:
+    return "/api/2.0/serving-endpoints/" + quote(name, safe="")
+
+
+def invocations_path(name: str) -> str:
+    return "/serving-endpoints/" + quote(name, safe="") + "/invocations"
+
+
+def options(function: Function) -> Function:
+    """`--host` and `--token`, the same for every command that talks to a server."""
+    token = click.option(
+        "--token",
+        envvar="DATABRICKS_TOKEN",
+        show_envvar=True,
+        help="Access token. Default: the one that serve keeps.",
+    )
+    host = click.option(
+        "--host",
+        envvar="DATABRICKS_HOST",
+        show_envvar=True,
+        help="Address of the server. Default: the local one.",
+    )
+    return host(token(function))
+
+
+def connect(
+    host: str | None, access_token: str | None, environ: Mapping[str, str] = os.environ
+) -> Remote:
+    """The server that the flags name, else the local one with the access token that `tesela serve` keeps at home."""
+    from tesela.config import load
+
+    if host and access_token:
+        return Remote(_with_scheme(host), access_token)
+    config = load(None, environ, {})
+    chosen = (
+        _with_scheme(host)
+        if host
+        else _local_address(config.settings.host, config.settings.port)
+    )
+    if not access_token and urlsplit(chosen).hostname in LOOPBACK:
+        access_token = _kept_token(config.home)
+    if not access_token:
+        raise ConfigError(
+            f"there is no access token for {chosen}: pass --token or set DATABRICKS_TOKEN"
+        )
+    return Remote(chosen, access_token)
+
+
+def _local_address(host: str, port: int) -> str:
+    """Where a client on this machine finds a server that listens on `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _with_scheme(host: str) -> str:
+    """As the Databricks SDK reads it: an address without a scheme is https."""
+    host = host.rstrip("/")
+    return host if "://" in host else "https://" + host
+
+
+def _kept_token(home: Path) -> str | None:
+    try:
+        return (home / "token").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ConfigError(
+            f"the access token in {home / 'token'} cannot be read: {exc.strerror}"
+        ) from exc
+
+
+def _json(response: requests.Response) -> Any:
+    with _plain_failures(response.url):
+        body = response.content
+    try:
+        return response.json()
+    except requests.JSONDecodeError as exc:
+        raise UpstreamProtocolError(
+            f"{response.url} answered {len(body)} bytes that are not JSON: is this the address of a serving host?"
+        ) from exc
+
+
+@contextmanager
+def _plain_failures(host: str) -> Iterator[None]:
+    try:
+        yield
+    except requests.exceptions.SSLError as exc:
+        raise UpstreamUnavailable(
+            f"{host} does not offer a valid TLS certificate: {_innermost(exc)}"
+        ) from exc
+    except (
+        requests.exceptions.ReadTimeout,
+        urllib3.exceptions.ReadTimeoutError,
+    ) as exc:
+        raise UpstreamTimeout(f"{host} sent nothing for {READ_S:.0f} seconds") from exc
+    except (
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.HTTPError,
+    ) as exc:
+        raise UpstreamProtocolError(f"{host} ended the answer in the middle") from exc
+    except requests.exceptions.ConnectionError as exc:
+        hint = (
+            "is `tesela serve` running?"
+            if urlsplit(host).hostname in LOOPBACK
+            else "is the address right?"
+        )
+        raise UpstreamUnavailable(
+            f"cannot reach {host} ({_innermost(exc)}): {hint}"
+        ) from exc
+    except requests.exceptions.RequestException as exc:
+        raise ConfigError(f"{host!r} cannot be called: {exc}") from exc
+
+
+def _innermost(exc: BaseException) -> str:
+    """The operating system's own words, out of the layers that requests and urllib3 wrap around them."""
+    seen: BaseException = exc
+    while True:
+        reason = getattr(seen, "reason", None)
+        inner = (
+            reason
+            if isinstance(reason, BaseException)
+            else seen.__cause__ or seen.__context__
+        )
+        if inner is None or (isinstance(seen, OSError) and seen.strerror):
+            break
+        seen = inner
+    return (
+        seen.strerror if isinstance(seen, OSError) and seen.strerror else str(seen)
+    ).lower()
+
+
+def _refusal(response: requests.Response) -> UpstreamError:
+    sentence = message_of(response.content, response.reason)
+    hint = HINTS.get(response.status_code, "")
+    text = f"{response.url} answered {response.status_code}: {sentence}"
+    if hint:
+        text = f"{text.rstrip('.')}. {hint}"
+    return UpstreamRejected(text, upstream_status=response.status_code)
+
+
+def message_of(body: bytes, otherwise: str) -> str:
+    """The sentence in an error's body: Databricks' `message`, or OpenAI's `error.message`."""
+    try:
+        decoded = json.loads(body)
+    except ValueError:
+        return otherwise
+    if not isinstance(decoded, dict):
+        return otherwise
+    inner = decoded.get("error")
+    found = (
+        inner.get("message")
+        if isinstance(inner, dict)
+        else decoded.get("message") or inner
+    )
+    return str(found) if found else otherwise
