@@ -1,0 +1,1 @@
+"""The official clients, old and new, against one server: `python -m conformance` makes the table in the README."""

@@ -1,0 +1,32 @@
+"""The table of a conformance run, and its place in the README."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tesela.verify.outcome import Outcome
+
+START = "<!-- conformance:start -->"
+END = "<!-- conformance:end -->"
+SIGNS = {"passed": "✓", "failed": "✗", "skipped": "–"}
+
+
+def markdown(rows: Iterable[tuple[str, Sequence[Outcome]]]) -> str:
+    """One line per row of the matrix: the client, its version, and each call with its sign."""
+    lines = ["| client | version | calls |", "| --- | --- | --- |"]
+    for name, outcomes in rows:
+        client = outcomes[0].client if outcomes else name
+        version = outcomes[0].version if outcomes else "not installed"
+        calls = ", ".join(f"{SIGNS[one.state]} {one.call}" for one in outcomes) or "✗"
+        lines.append(f"| {client} | {version} | {calls} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(readme: Path, table: str) -> bool:
+    """Puts the table between its marks.  Returns whether the marks were there."""
+    text = readme.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        return False
+    readme.write_text(f"{before}{start}\n{table}{end}{after}", encoding="utf-8")
+    return True
