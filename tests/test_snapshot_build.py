@@ -15,7 +15,7 @@ from tesela.configfile import Places
 from tesela.errors import ConfigError
 from tesela.serving import Capabilities, Endpoint, Route, TrafficConfig
 from tesela.snapshot import Credential, Principal, Snapshot
-from tesela.snapshot_build import ENDPOINT_NAME, build, entity_names, shares
+from tesela.snapshot_build import ENDPOINT_NAME, build, entity_names, refresh, shares
 from tesela.wire.tasks import Task
 
 CHAT = EngineAddress(
@@ -240,6 +240,15 @@ def test_credentials_and_version_go_in_as_they_are(tmp_path: Path) -> None:
     credentials = {b"d": Credential(Principal("1", "a"))}
     found = build(configured(tmp_path), {}, credentials, 7)
     assert found == Snapshot(7, {}, credentials)
+
+
+def test_new_credentials_leave_the_endpoints_alone(tmp_path: Path) -> None:
+    before = build(configured(tmp_path, endpoint(external())), {}, {}, 1)
+    credentials = {b"d": Credential(Principal("1", "a"))}
+    after = refresh(before, credentials, 2)
+    assert after.endpoints["e"] is before.endpoints["e"]
+    assert (after.version, after.credentials) == (2, credentials)
+    assert before.credentials == {}
 
 
 def test_borrowed_names_are_names_and_are_there_once() -> None:

@@ -18,6 +18,8 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 200_000
 MAX_DEPTH = 40
 
+KINDS = {"null": "nothing", "bool": "true or false", "int": "a whole number", "float": "a number"}
+
 _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 
@@ -144,11 +146,11 @@ class _Builder:
         kind = node.tag.removeprefix(_TAG)
         if kind in ("str", "timestamp"):
             return node.value
-        if kind in ("null", "bool", "int", "float"):
+        if kind in KINDS:
             try:
                 return self._scalars.construct_object(node)
-            except ValueError as exc:
-                raise self._wrong(node, f"{str(node.value)[:60]!r} cannot be read as a number") from exc
+            except (LookupError, ValueError) as exc:
+                raise self._wrong(node, f"{str(node.value)[:60]!r} cannot be read as {KINDS[kind]}") from exc
         raise self._wrong(node, f"the tag {node.tag!r} is not allowed; write plain values")
 
     def _wrong(self, node: yaml.Node, what: str) -> ConfigError:

@@ -57,6 +57,11 @@ def build(
     return Snapshot(version, endpoints, dict(credentials))
 
 
+def refresh(snapshot: Snapshot, credentials: Mapping[bytes, Credential], version: int) -> Snapshot:
+    """The same endpoints, the very objects, with the credentials of now: what a change in the store comes to."""
+    return msgspec.structs.replace(snapshot, credentials=dict(credentials), version=version)
+
+
 def entity_names(config: Config) -> frozenset[str]:
     """The local models that endpoints of the file name, so that their engines can be started."""
     found: set[str] = set()
