@@ -188,6 +188,19 @@ def test_verbatim_sends_to_the_url_itself() -> None:
     assert exchange.chunks is None
 
 
+def test_a_scripted_model_needs_no_settings_and_counts_for_itself() -> None:
+    found = read("scripted", None, name="flaky-2")
+    assert found.provider == "scripted"
+    assert found.tasks == {Task.CHAT}
+    assert found.upstream.origin.scheme == "scripted"
+    assert found.upstream.script is not None
+    model = msgspec.convert({"name": "flaky-2", "provider": "scripted", "task": "llm/v1/chat"}, ExternalModel)
+    other = resolve(model, at="other", place=str, secrets={}, timeouts=Timeouts())
+    assert other.upstream.origin != found.upstream.origin
+    message = refusal("scripted", {"rules": [{"when": {"contain": "x"}}]})
+    assert message.startswith("<external_model.scripted_config>: the script of model 'm-1' is wrong: rules[0].when")
+
+
 def test_every_row_leads_to_a_provider_and_a_field_that_exist() -> None:
     for row in ROWS.values():
         assert row.field in ExternalModel.__struct_fields__

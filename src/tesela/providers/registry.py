@@ -23,7 +23,8 @@ from tesela.providers.compatible import (
     header,
 )
 from tesela.providers.local import LOCAL
-from tesela.serving import ExternalModel, Timeouts, Upstream
+from tesela.providers.scripted import SCRIPTED, script_from
+from tesela.serving import ExternalModel, Origin, Timeouts, Upstream
 from tesela.wire.tasks import Task
 
 Place = Callable[[str], str]
@@ -209,12 +210,24 @@ def _custom_auth(reading: Reading) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def _scripted(reading: Reading, task: Task) -> Resolved:
+    """Nothing is dialled.  The place stands for the host, so that each served entity counts its own attempts."""
+    try:
+        script = script_from(reading.config, reading.model.name)
+    except ConfigError as exc:
+        raise reading.wrong("", exc.message) from exc
+    origin = Origin("scripted", reading.at)
+    upstream = Upstream(origin, reading.model.name, timeouts=reading.timeouts, script=script)
+    return Resolved(SCRIPTED.name, frozenset({task}), upstream)
+
+
 TASKS: dict[str, Task] = {str(task): task for task in (Task.CHAT, Task.COMPLETIONS, Task.EMBEDDINGS)}
 """The tasks that an external model may have."""
 
 ROWS: Mapping[str, Row] = {
     "openai": Row("openai_config", _openai),
     "custom": Row("custom_provider_config", _custom),
+    "scripted": Row("scripted_config", _scripted, needs_settings=False),
 }
 
 ELSEWHERE = frozenset(
@@ -223,5 +236,5 @@ ELSEWHERE = frozenset(
 RETIRED = frozenset({"palm"})
 ELSEWHERE_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
 
-PROVIDERS: Mapping[str, Provider] = {one.name: one for one in (OPENAI, CUSTOM, CUSTOM_VERBATIM, LOCAL)}
+PROVIDERS: Mapping[str, Provider] = {one.name: one for one in (OPENAI, CUSTOM, CUSTOM_VERBATIM, LOCAL, SCRIPTED)}
 """Every provider by the name that `ServedEntity.provider` holds."""
