@@ -122,7 +122,7 @@ endpoints:
 
 
 def test_variables_that_nobody_reads_are_said(tmp_path: Path) -> None:
-    notes = read(tmp_path, "", {"TESELA_PROT": "1", "TESELA_PORT": "1", "OTHER": "x"}).notes
+    notes = read(tmp_path, "", {"TESELA_PROT": "1", "TESELA_PORT": "1", "TESELA_TEST_MODELS": "x", "OTHER": "x"}).notes
     assert notes == ("the variable TESELA_PROT is not one that Tesela reads; did you mean TESELA_PORT?",)
 
 

@@ -135,11 +135,12 @@ def _timeouts(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterator[str]:
-    known = set(variables())
+    """Variables that nobody reads and that are nearly one that somebody does."""
+    known = [name.removeprefix(PREFIX) for name in variables()]
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            close = get_close_matches(name, known, n=1)
-            yield f"the variable {name} is not one that Tesela reads" + (f"; did you mean {close[0]}?" if close else "")
+        word = name.removeprefix(PREFIX)
+        if name != word and word not in known and (close := get_close_matches(word, known, n=1, cutoff=0.75)):
+            yield f"the variable {name} is not one that Tesela reads; did you mean {PREFIX}{close[0]}?"
 
 
 def _convert(values: dict[str, Any], places: Places) -> Settings:
