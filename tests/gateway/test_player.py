@@ -82,7 +82,8 @@ class Heard:
         self.reaction(what)
 
     def on_answer(self, body: bytes) -> None:
-        raise AssertionError("a script is always played in the long form")
+        """The short form; a script is always played in the long one."""
+        self.hear(f"answer of {len(body)} bytes")
 
     def on_head(self, status: int, headers: Headers) -> None:
         self.status, self.headers = status, headers
@@ -100,7 +101,7 @@ class Heard:
         self.hear("failure")
 
 
-def upstream(model: str = "echo", config: Any = None, host: str = "a", **limits: float) -> Upstream:
+def upstream(model: str = "echo", config: Any = None, host: str = "a", **limits: Any) -> Upstream:
     script = script_from(config, model)
     return Upstream(Origin("scripted", host), model, timeouts=Timeouts(**limits), script=script)
 
@@ -113,7 +114,7 @@ def player(clock: Clock) -> Player:
     return Player(cast(asyncio.AbstractEventLoop, clock))
 
 
-def heard(model: str = "echo", config: Any = None, fields: Any = None, **limits: float) -> Heard:
+def heard(model: str = "echo", config: Any = None, fields: Any = None, **limits: Any) -> Heard:
     """All that a listener hears of one call."""
     clock = Clock()
     listener = Heard(clock)
