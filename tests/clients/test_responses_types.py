@@ -18,7 +18,7 @@ pydantic = pytest.importorskip("pydantic")
 
 HERE = Path(__file__).parent
 TESELA = Path(os.environ.get("TESELA_BIN") or HERE.parents[1] / ".venv" / "bin" / "tesela")
-BEYOND = {"store", "bytes", "name"}
+BEYOND = {"store", "bytes", "name", "cache_write_tokens"}
 """Fields that OpenAI's service sends and its client's types, or those of some versions, leave out."""
 
 EXAMPLES = (
