@@ -11,7 +11,7 @@ from rich.table import Table
 
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 TIMES, NOTHING = "\u00d7", "\u2013"
-# From this share of its core on, a gateway counts as saturated; below, the generator was the limit.
+# From this share of its core on, a gateway counts as saturated; below, the generator or a neighbour was the limit.
 SATURATED = 0.95
 
 
@@ -83,7 +83,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         f"Python {facts['python']}; {results['date'][:10]}; load {facts['load_before'][0]} before, "
         f"{facts['load_after'][0]} after; medians of {settings['rounds']} rounds, systems in turn.",
         "The gateway has one core to itself, the generator and the upstream share another. CPU time is the "
-        f"gateway's alone, at {settings['connections']} connections in a closed loop (≥: the generator was the limit); "
+        f"gateway's alone, at {settings['connections']} connections in a closed loop (≥: it had less than 95 % of its core); "
         f"the moderate rate is {_paces(results)} requests/s; added latency is over a direct call.",
     ]
     said += _noise(results["against_nginx"].get("nginx-again", {}))
