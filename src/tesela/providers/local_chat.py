@@ -48,8 +48,11 @@ def translate(call: Call) -> Exchange:
     document, capabilities = call.document, call.upstream.capabilities
     body = local_fields.passed(document, local_fields.CHAT)
     chat = check.chat(document)
-    _possible(chat, body, capabilities)
     native = capabilities.tools and chat.choice == "auto"
+    if not native and chat.choice == "auto" and chat.messages[-1].role == "tool":
+        # A small model that may call again calls again, for ever.  With the result before it, it answers in words.
+        chat.choice = "none"
+    _possible(chat, body, capabilities)
     for name, number in capabilities.defaults:
         body.setdefault(name, raw(number))
     body |= {"model": raw(call.upstream.model), "stream": TRUE, "stream_options": USAGE}
@@ -104,7 +107,7 @@ def _possible(chat: Chat, body: Document, capabilities: Capabilities) -> None:
         raise InvalidRequest("'grammar' cannot be used with 'tools' or 'response_format'", param="grammar")
     if chat.logprobs and chat.choice != "none":
         raise Unsupported("'logprobs' cannot be given for an answer that may call tools", param="logprobs")
-    local_tools.check_strict(chat)
+    local_tools.check_schemas(chat)
 
 
 def _chunks(call: Call, chat: Chat, *, held: bool) -> Chunks:

@@ -6,9 +6,10 @@ by name: llama.cpp would take it without a word and do nothing.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from tesela.errors import Unsupported
 from tesela.wire import check
@@ -55,6 +56,10 @@ def _refusal(name: str, fields: Fields, taken: tuple[Any, ...]) -> str:
 
 ROUTING = frozenset({"model", "stream", "stream_options"})
 
+MAX_WINDOW = 65536
+WINDOW = check.rule(Annotated[int, Meta(ge=-1, le=MAX_WINDOW)], f"must be an integer from -1 to {MAX_WINDOW}")
+"""How many tokens a sampler looks back.  The engine sets aside memory for as many as it is told."""
+
 KNOBS: dict[str, check.Rule] = {
     **{
         name: check.SAMPLING[name]
@@ -77,13 +82,13 @@ KNOBS: dict[str, check.Rule] = {
         ),
         check.NUMBER,
     ),
-    **dict.fromkeys(
-        ("top_k", "repeat_last_n", "mirostat", "dry_allowed_length", "dry_penalty_last_n", "t_max_predict_ms"),
-        check.INTEGER,
-    ),
+    **dict.fromkeys(("repeat_last_n", "dry_penalty_last_n", "dry_allowed_length"), WINDOW),
+    "top_k": check.rule(Annotated[int, Meta(ge=0, le=2**31 - 1)], "must be an integer of at least 0"),
+    "mirostat": check.rule(Literal[0, 1, 2], "must be 0, 1 or 2"),
+    "t_max_predict_ms": check.rule(Annotated[int, Meta(ge=0, le=2**31 - 1)], "must be an integer of at least 0"),
     **dict.fromkeys(("ignore_eos", "cache_prompt"), check.FLAG),
     **dict.fromkeys(("samplers", "dry_sequence_breakers"), check.rule(list[str], "must be a list of strings")),
-    "grammar": check.TEXT,
+    "grammar": check.rule(Annotated[str, Meta(max_length=16384)], "must be a string of at most 16384 characters"),
 }
 """What the engine's sampler takes.  The last names are llama.cpp's own, for callers who know it."""
 
