@@ -138,8 +138,8 @@ class Upstream(Struct, frozen=True):
     """Address, model and key of the place that we call.
 
     `headers` hold the key and never leave this process but towards the origin; the repr leaves them out.  `limit` is
-    how many calls may be in flight from one worker, 0 for no limit; `script` belongs to the scripted provider; `heads` is where the
-    transport keeps the request heads that it has rendered.
+    how many calls may be in flight from one worker, 0 for no limit; `script` belongs to the scripted
+    provider; `heads` is where the transport keeps the request heads that it has rendered.
     """
 
     origin: Origin

@@ -41,7 +41,7 @@ class Snapshot(Struct, frozen=True):
     version: int
     endpoints: dict[str, Endpoint]
     credentials: dict[bytes, Credential]
-    grants: dict[str, frozenset[str]] = {}
+    grants: dict[str, frozenset[str]] = msgspec.field(default_factory=dict)
 
     def may_query(self, principal: Principal, endpoint: str) -> bool:
         return principal.admin or principal.id in self.grants.get(endpoint, frozenset())

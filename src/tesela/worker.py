@@ -9,29 +9,33 @@ import logging
 import os
 import pickle
 import socket
+import sqlite3
 import sys
+import time
 import urllib.request
-from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import uvicorn
 import uvloop
-from starlette.applications import Starlette
+from starlette.routing import Route
 
 from tesela import control, snapshot_build
 from tesela.addresses import EngineAddress
 from tesela.config import Config
-from tesela.control import errors as control_errors
+from tesela.engine.spec import read_states
 from tesela.errors import TeselaError
 from tesela.gateway.asgi import Application
 from tesela.gateway.dial import Dialer
+from tesela.gateway.doors import BASES
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
+from tesela.gateway.models import ENDS, list_models
 from tesela.gateway.player import Player
 from tesela.gateway.protocol import hot_protocol
+from tesela.gateway.seams import Transport
 from tesela.gateway.transport import Pools
 from tesela.providers.registry import PROVIDERS
-from tesela.snapshot import Snapshot
 from tesela.store import Store
 from tesela.telemetry.tally import Tally
 
@@ -52,62 +56,69 @@ class Start(msgspec.Struct, frozen=True):
     run_dir: str
 
 
-class Engines:
-    """The engines' states, as the parent writes them down.  Read when somebody asks, never on a request's path."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def states(self) -> Mapping[str, str]:
-        """State by engine name; empty before the parent wrote any."""
-        try:
-            with open(self._path, "rb") as file:
-                return {name: found.state for name, found in _states.decode(file.read()).items()}
-        except FileNotFoundError:
-            return {}
-
-
-class _State(msgspec.Struct):
-    state: str
-
-
-_states = msgspec.json.Decoder(dict[str, _State])
-
-
 def limits_of(config: Config) -> Limits:
     settings = config.settings
     return Limits(
         max_body=settings.max_body_bytes,
+        head_s=settings.timeouts.receive_header,
         receive_s=settings.timeouts.receive_body,
         keep_alive_s=settings.timeouts.keep_alive,
     )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says on a descriptor that it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: int) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        os.write(self._ready, READY)
 
 
 async def serve(start: Start, ready: int) -> None:
     """Answer requests until told to stop.  `ready` is the descriptor that "ready" is written to."""
     config = start.config
     loop = asyncio.get_running_loop()
-    store = Store(config.home / "tesela.db")
+    store = Store(config.home)
     store.open()
-    version = store.version()
-
-    def build(version: int) -> Snapshot:
-        return snapshot_build.build(config, start.engines, store.credentials(), version)
+    snapshot = snapshot_build.build(config, start.engines, store.credentials(), store.version())
 
     dialer = Dialer(loop, urllib.request.getproxies(), lambda host: bool(urllib.request.proxy_bypass(host)))
     pools, player = Pools(loop, dialer), Player(loop)
-    transports = {"http": pools, "https": pools, "scripted": player}
+    transports: dict[str, Transport] = {"http": pools, "https": pools, "scripted": player}
     prefix = f"{os.urandom(6).hex()}-{start.number:x}-"
-    gateway = Gateway(loop, build(version), PROVIDERS, transports, Tally(), id_prefix=prefix)
-    engines = Engines(os.path.join(start.run_dir, "engines.json"))
+    gateway = Gateway(loop, snapshot, PROVIDERS, transports, Tally(), id_prefix=prefix)
+
+    def follow_store() -> None:
+        """Take over what has changed in the store.  What cannot be read now leaves the snapshot as it was."""
+        try:
+            version = store.version()
+            if version != gateway.snapshot.version:
+                gateway.snapshot = snapshot_build.refresh(gateway.snapshot, store.credentials(), version)
+        except (TeselaError, sqlite3.Error):
+            _log.exception("the store could not be read; going on with what was read before")
+
+    workspace = store.workspace()
     facts = control.Facts(
-        snapshot=lambda: gateway.snapshot, store=store, config=config, engine_states=engines.states, health=lambda: None
+        snapshot=lambda: gateway.snapshot,
+        tokens=store,
+        now=time.time,
+        workspace_id=workspace.id,
+        account_id=workspace.account_id,
+        created_ms=int(workspace.created * 1000),
+        file=config.file.name if config.file else "",
+        trust_forwarded=config.settings.trust_forwarded,
+        engine_states=lambda: read_states(Path(start.run_dir)),
+        changed=follow_store,
     )
-    rest = Starlette(routes=control.routes(facts), exception_handlers=control_errors.exception_handlers())
-    rest.router.redirect_slashes = False
+    models = [Route(f"{base}/models{tail}", list_models(gateway), methods=["GET"]) for base in BASES for tail in ENDS]
+    rest = control.Application(facts, models)
     limits = limits_of(config)
     app = Application(gateway, limits, rest, control.PUBLIC)
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             app,
             http=hot_protocol(gateway, limits, hot=config.settings.hot_routes),
@@ -120,27 +131,16 @@ async def serve(start: Start, ready: int) -> None:
             timeout_keep_alive=int(limits.keep_alive_s),
             timeout_graceful_shutdown=int(config.settings.timeouts.drain),
             backlog=4096,
-        )
+        ),
+        ready,
     )
 
     async def follow() -> None:
-        nonlocal version
         while True:
             await asyncio.sleep(POLL_S)
-            try:
-                now = store.version()
-                if now != version:
-                    gateway.snapshot = build(now)
-                    version = now
-            except (TeselaError, OSError):
-                _log.exception("the store could not be read; going on with what was read before")
+            follow_store()
 
-    async def announce() -> None:
-        while not server.started:
-            await asyncio.sleep(0.005)
-        os.write(ready, READY)
-
-    following, announcing = loop.create_task(follow()), loop.create_task(announce())
+    following = loop.create_task(follow())
     loop.add_reader(sys.stdin.fileno(), _parent_gone, server)
     try:
         with socket.socket(fileno=start.descriptor) as listener:
@@ -148,7 +148,6 @@ async def serve(start: Start, ready: int) -> None:
     finally:
         loop.remove_reader(sys.stdin.fileno())
         following.cancel()
-        announcing.cancel()
         pools.close()
         store.close()
 

@@ -6,7 +6,7 @@ cannot forget it.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tesela.errors import Unauthenticated
@@ -17,8 +17,8 @@ from tesela.gateway.limits import Limits
 from tesela.snapshot import Credential
 from tesela.wire import problem
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -45,7 +45,12 @@ class Application:
 
         async def watched(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                names = {name for name, _ in message.get("headers", ())}
+                if b"x-request-id" not in names:
+                    named = (b"x-request-id", self._gateway.next_id().encode())
+                    message = {**message, "headers": [*message.get("headers", ()), named]}
             await send(message)
 
         try:
@@ -56,8 +61,8 @@ class Application:
             if started:
                 raise
             body = problem.body(error)
-            await send({"type": "http.response.start", "status": error.status, "headers": [
-                *headers_of(error_lines(error, request_id)), (b"content-length", b"%d" % len(body))]})  # fmt: skip
+            headers = [*headers_of(error_lines(error, request_id)), (b"content-length", b"%d" % len(body))]
+            await send({"type": "http.response.start", "status": error.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -203,5 +208,3 @@ class AsgiCaller:
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-

@@ -227,5 +227,3 @@ def _value_end(body: bytes, at: int) -> int:
     if body.startswith(b'"', start):
         return body.find(b'"', start + 1) + 1
     return 0
-
-

@@ -39,6 +39,6 @@ def _token(authorization: bytes) -> bytes:
             except (binascii.Error, ValueError) as exc:
                 raise Unauthenticated("the Authorization header is not valid basic authentication (RFC 7617)") from exc
             if not found or user != b"token":
-                raise Unauthenticated("basic authentication takes the user name 'token' and an access token as password")
+                raise Unauthenticated("basic authentication takes the user name 'token' and the token as password")
             return password
     raise Unauthenticated(MISSING)

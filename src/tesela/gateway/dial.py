@@ -22,13 +22,14 @@ class ProxyRefused(OSError):
 
 
 class Dialer:
-    """Dials origins.  `proxies` maps a scheme to a proxy's URL; `direct` says for a host that it needs none."""
+    """Dials origins.  `proxies` maps a scheme to a proxy's URL; `direct` says for a host that it needs none;
+    unless told otherwise every host does without."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         proxies: Mapping[str, str] | None = None,
-        direct: Callable[[str], bool] = lambda host: True,
+        direct: Callable[[str], bool] = bool,
     ) -> None:
         self._loop = loop
         self._proxies = proxies or {}
@@ -58,9 +59,7 @@ class Dialer:
             self._contexts[verify] = context
         return context
 
-    async def _through(
-        self, proxy: str, origin: Origin, context: ssl.SSLContext | None, make: Callable[[], P]
-    ) -> P:
+    async def _through(self, proxy: str, origin: Origin, context: ssl.SSLContext | None, make: Callable[[], P]) -> P:
         # A tunnel for plain http too: one form for both, and the proxy never sees a path or a key.
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         outer = self._context(verify=True) if url.scheme == "https" else None

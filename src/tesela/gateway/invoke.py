@@ -200,8 +200,8 @@ class Invocation:
         busy = self._gateway.in_flight.get(key, 0)
         if busy >= limit:
             raise RateLimited(
-                f"the model behind {self._question.endpoint.name!r} has {busy} requests under way, as many as it takes; "
-                "try again in a second",
+                f"the model behind {self._question.endpoint.name!r} has {busy} requests under way, "
+                "as many as it takes; try again in a second",
                 retry_after_s=1,
             )
         self._gateway.in_flight[key] = busy + 1
@@ -365,8 +365,9 @@ class Invocation:
 
     def reassure(self, before: float) -> None:
         """Send a space to a caller that has heard nothing since `before` (loop time)."""
-        waiting = self._handle is not None and not self._question.streaming
-        if waiting and self._question.door.manners is Manners.DATABRICKS and max(self._started, self._reassured) < before:
+        question = self._question
+        waiting = self._handle is not None and not question.streaming and question.door.manners is Manners.DATABRICKS
+        if waiting and max(self._started, self._reassured) < before:
             if not self._opened:
                 self._opened = True
                 self._caller.open(200, self._lines(b"application/json"))

@@ -6,10 +6,11 @@ from tesela.errors import InvalidRequest, TooLarge
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """`max_body` in bytes.  `receive_s`: from the first byte of a request to its last.  `keep_alive_s`: how long an
-    idle connection is kept; longer than the 55 s of common client pools, so that the client closes first."""
+    """`max_body` in bytes.  `head_s` and `receive_s`: from the first byte of a request to the end of its head, and to
+    its last byte.  `keep_alive_s`: how long an idle connection is kept; longer than the 55 s of common client pools, so that the client closes first."""
 
     max_body: int = 32 * 1024 * 1024
+    head_s: float = 20.0
     receive_s: float = 120.0
     keep_alive_s: float = 75.0
 

@@ -9,7 +9,7 @@ a test holds that.
 import asyncio
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
@@ -46,8 +46,8 @@ class HotProtocol(HttpToolsProtocol):
         # The parser calls these containers themselves: no frame of ours for each header.
         self._found: dict[bytes, bytes] = {}
         self._urls: list[bytes] = []
-        self.on_header = self._found.__setitem__  # type: ignore[method-assign]
-        self.on_url = self._urls.append  # type: ignore[method-assign]
+        self.on_header = self._found.__setitem__  # type: ignore[method-assign, assignment]
+        self.on_url = self._urls.append  # type: ignore[method-assign, assignment]
         super().__init__(config, server_state, app_state, _loop)
         self._turn: HotTurn | None = None
         self._busy_since = 0.0
@@ -70,7 +70,7 @@ class HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._busy_since = self.loop.time()
-        self._watch = self.loop.call_later(self.limits.receive_s, self._look)
+        self._watch = self.loop.call_later(self.limits.head_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -83,7 +83,10 @@ class HotProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         """One timer for a connection's whole life, instead of one set and cancelled for every request."""
         now = self.loop.time()
-        limit = self.limits.receive_s if self._receiving else self.limits.keep_alive_s
+        limits = self.limits
+        limit = limits.keep_alive_s
+        if self._receiving:
+            limit = limits.head_s if self._in_head else limits.receive_s
         idle = self.cycle is None or self.cycle.response_complete
         if self._receiving and self._busy_since + limit <= now:
             self._fail(RequestTimeout(f"the request did not arrive within {limit:g} s"))
@@ -224,9 +227,14 @@ class HotProtocol(HttpToolsProtocol):
             super().on_header(name, content)
         super().on_headers_complete()
 
+    def _current(self) -> "HotTurn | None":
+        """The turn whose request is being read; None while that is one of uvicorn's."""
+        turn, cycle = self._turn, cast("object", self.cycle)
+        return turn if turn is cycle else None
+
     def on_body(self, body: bytes) -> None:
-        turn = self._turn
-        if turn is None or turn is not self.cycle:
+        turn = self._current()
+        if turn is None:
             super().on_body(body)
         elif not turn.response_complete:
             turn.parts.append(body)
@@ -236,8 +244,8 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._receiving = False
-        turn = self._turn
-        if turn is None or turn is not self.cycle or turn.begun:
+        turn = self._current()
+        if turn is None or turn.begun:
             super().on_message_complete()
         elif not turn.response_complete:
             turn.begin()
@@ -310,9 +318,7 @@ class HotTurn:
             return
         self.response_complete = True
         tail = b"content-length: %d\r\n\r\n" if self.keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
-        protocol.transport.write(
-            b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail % len(body), body))
-        )
+        protocol.transport.write(b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail % len(body), body)))
         protocol.turn_over(self)
 
     def open(self, status: int, lines: bytes) -> None:

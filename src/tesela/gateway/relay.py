@@ -231,7 +231,8 @@ def _raise_if_error(event: Event) -> None:
         if bytes(found.error) not in (b"", b"null"):
             is_object = bytes(found.error).startswith(b"{")
             inner = _message.decode(found.error) if is_object else _Message(msgspec.json.decode(found.error, type=str))
-            raise UpstreamProtocolError(inner.message, param=inner.param, reason=str(inner.code) if inner.code else None)
+            reason = str(inner.code) if inner.code else None
+            raise UpstreamProtocolError(inner.message, param=inner.param, reason=reason)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise UpstreamProtocolError("the provider sent an event that is not a JSON object") from exc
     if found.error_code or event.name == b"error":

@@ -12,7 +12,8 @@ MAX_FALLBACKS = 2
 def order(endpoint: Endpoint, draw: Callable[[], float]) -> tuple[ServedEntity, ...]:
     """The entity that the traffic split chooses, then the fallbacks in the order of the configuration.
 
-    `draw` gives a number uniform in [0, 1); it is called when there is a choice.  Entities with 0 % are reached by fallback only.
+    `draw` gives a number uniform in [0, 1); it is called when there is a choice.  Entities with
+    0 % are reached by fallback only.
     """
     entities = endpoint.entities
     if len(entities) == 1:

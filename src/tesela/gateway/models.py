@@ -1,0 +1,40 @@
+"""`GET …/models`: the endpoints that the caller may query, as OpenAI lists models."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tesela.errors import NotFound
+from tesela.gateway.invoke import Gateway
+from tesela.serving import Endpoint
+from tesela.snapshot import Credential
+from tesela.wire.document import encode
+
+ENDS = ("", "/{model:path}")
+"""What may follow `/models`: nothing, or a model's name, which may have slashes in it."""
+
+
+def list_models(gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of both paths."""
+
+    async def handler(request: Request) -> Response:
+        credential: Credential = request.state.credential
+        snapshot, principal = gateway.snapshot, credential.principal
+        seen = {name: found for name, found in snapshot.endpoints.items() if snapshot.may_query(principal, name)}
+        name = request.path_params.get("model")
+        if name is None:
+            body = encode({"object": "list", "data": [_model(endpoint) for endpoint in seen.values()]})
+        elif name in seen:
+            body = encode(_model(seen[name]))
+        else:
+            raise NotFound(f"endpoint {name!r} does not exist", param="model", reason="model_not_found")
+        return Response(body, media_type="application/json")
+
+    return handler
+
+
+def _model(endpoint: Endpoint) -> dict[str, object]:
+    """As https://platform.openai.com/docs/api-reference/models/object has it."""
+    owner = endpoint.entities[0].provider
+    return {"id": endpoint.name, "object": "model", "created": endpoint.created_ms // 1000, "owned_by": owner}

@@ -1,0 +1,176 @@
+"""Which engines a configuration needs, and where each will answer.
+
+Pulls models that are not there yet.  Starts nothing: that is the supervisor's.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tesela import serving
+from tesela.addresses import EngineAddress, capabilities_of, tasks_of
+from tesela.config import Config
+from tesela.engine import models
+from tesela.engine.models import CATALOGUE, Installed
+from tesela.engine.placement import free_port, place
+from tesela.engine.pull import find, pull
+from tesela.engine.spec import EngineSpec
+from tesela.errors import ConfigError
+from tesela.serving import Origin
+from tesela.settings import ModelEntry
+from tesela.snapshot_build import entity_names
+from tesela.wire.tasks import Task
+
+Progress = Callable[[str, str, int, int], None]
+"""Called with the model's name, the stage, what is done and what there is (bytes)."""
+
+ENGINE_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "numpy")
+QUEUE = 4
+"""Requests that a llama engine may have at once, as a multiple of its slots: those beyond the slots wait in its own
+queue, which knows no end, and by then a client is better told to come back."""
+EMBEDDING_QUEUE = 256
+DEFAULTS: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
+    # A model of this size wanders at temperature 1, and with no system prompt its template puts one in that makes it
+    # answer questions of fact in the wrong language.
+    "smollm2-135m-instruct": ("You are a helpful assistant.", (("temperature", 0.2), ("top_p", 0.9))),
+}
+"""System prompt and sampling of catalogue models, where a request gives none."""
+
+
+class Plan(msgspec.Struct):
+    """Engines to start and where they will answer, in the order in which they are preferred."""
+
+    specs: list[EngineSpec]
+    addresses: dict[str, EngineAddress]
+
+
+def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
+    """What has to run for this configuration.  Raises ConfigError, or EngineError when a model cannot be had."""
+    out = Plan([], {})
+    declared = {entry.name: entry for entry in config.settings.models}
+    wanted = [name for name in CATALOGUE if config.settings.local_models or name in entity_names(config)]
+    for name in wanted:
+        if name not in declared:
+            _need_packages()
+            _add(out, config, _installed(config, name, name, progress), None, run_dir)
+    for entry in config.settings.models:
+        if entry.command is not None:
+            _add_command(out, config, entry, run_dir)
+        elif entry.base_url is None:
+            _need_packages()
+            source = entry.source or f"file:{config.path(entry.path or '')}"
+            _add(out, config, _installed(config, source, entry.name, progress), entry, run_dir)
+    return out
+
+
+def _need_packages() -> None:
+    missing = [name for name in ENGINE_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"local models need packages that are not installed ({', '.join(missing)}): pip install 'tesela[local]', "
+            "or give a configuration file with endpoints that need none"
+        )
+
+
+def _installed(config: Config, source: str, name: str, progress: Progress) -> Installed:
+    found = find(config.home, name)
+    if found is not None:
+        return found
+    chosen = None if source == name else name
+
+    def report(stage: str, done: int, total: int) -> None:
+        progress(name, stage, done, total)
+
+    return pull(config.home, source, name=chosen, progress=report)
+
+
+def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, run_dir: Path) -> None:
+    given = {}
+    if entry is not None:
+        named = {"slots": entry.slots, "context": entry.context, "threads": entry.threads}
+        named |= {"batch_threads": entry.batch_threads}
+        given = {name: value for name, value in named.items() if value is not None}
+        if entry.memory_mib is not None:
+            given["memory_bytes"] = entry.memory_mib * 1024 * 1024
+    spec = place(models.engine_spec(model, drain_s=config.settings.timeouts.drain, **given), run_dir)
+    can = models.capabilities(model.manifest, spec)
+    system, defaults = DEFAULTS.get(model.name, (None, ()))
+    capabilities = serving.Capabilities(
+        tools=can.tools,
+        json_schema=can.json_schema,
+        logprobs=can.logprobs,
+        echo=can.echo,
+        images=False,
+        n_max=can.n_max,
+        context=can.context,
+        dimensions=can.dimensions,
+        system=system,
+        defaults=defaults,
+    )
+    if entry is not None:
+        capabilities = capabilities_of(entry, capabilities)
+    whole = spec.slots * QUEUE if spec.kind == "llama" else EMBEDDING_QUEUE
+    limit = (entry.limit if entry else None) or math.ceil(whole / config.settings.workers)
+    out.specs.append(spec)
+    out.addresses[spec.name] = EngineAddress(
+        name=spec.name,
+        tasks=frozenset(Task(task) for task in model.manifest.tasks),
+        socket=spec.socket,
+        key=spec.key,
+        capabilities=capabilities,
+        slots=spec.slots,
+        limit=limit,
+        model=spec.name,
+        description=(entry.description if entry else None) or model.manifest.description,
+        dimensions=can.dimensions,
+        display_name=spec.name,
+        size=_size(model.name),
+    )
+
+
+def _size(name: str) -> str:
+    """ "135M" of "smollm2-135m-instruct"; empty when the name does not say."""
+    for part in name.split("-"):
+        if part[:-1].replace(".", "").isdigit() and part[-1:] in "mb":
+            return part.upper()
+    return ""
+
+
+def _add_command(out: Plan, config: Config, entry: ModelEntry, run_dir: Path) -> None:
+    """A process that speaks the OpenAI protocol.  Its port is chosen once: workers keep the address."""
+    assert entry.command is not None  # noqa: S101 - the caller looked
+    argv = entry.command
+    on_socket = any("{socket}" in word for word in argv)
+    port = free_port()
+    spec = place(
+        EngineSpec(
+            name=entry.name,
+            kind="command",
+            argv=tuple(word.replace("{port}", str(port)) for word in argv),
+            base_url="" if on_socket else f"http://127.0.0.1:{port}",
+            drain_s=config.settings.timeouts.drain,
+            start_timeout_s=1800.0,
+            memory_bytes=(entry.memory_mib or 0) * 1024 * 1024,
+        ),
+        run_dir,
+    )
+    origin = None if on_socket else Origin("http", "127.0.0.1", urlsplit(spec.base_url).port or 80)
+    out.specs.append(spec)
+    out.addresses[entry.name] = EngineAddress(
+        name=entry.name,
+        tasks=tasks_of(entry),
+        socket=spec.socket if on_socket else "",
+        key=spec.key,
+        capabilities=capabilities_of(entry, serving.Capabilities()),
+        slots=entry.slots or 0,
+        limit=entry.limit or 0,
+        model=entry.model or entry.name,
+        description=entry.description or f"{entry.model or entry.name}, run by {Path(argv[0]).name}",
+        dimensions=entry.dimensions or 0,
+        origin=origin,
+        provider="local" if entry.capabilities is not None else "custom",
+    )
