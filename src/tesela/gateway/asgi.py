@@ -12,8 +12,10 @@ from typing import Any
 from tesela.errors import Unauthenticated
 from tesela.gateway import doors
 from tesela.gateway.auth import authenticate
-from tesela.gateway.invoke import Gateway, Invocation, boundary, error_lines
+from tesela.gateway.invocation import Invocation
+from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
+from tesela.gateway.refusal import boundary, error_lines
 from tesela.snapshot import Credential
 from tesela.wire import problem
 

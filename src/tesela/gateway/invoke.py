@@ -4,7 +4,7 @@
     decode the body one level              begin
     endpoint, task, permission             begin
     order the served entities              traffic.py
-    admit, translate, send                 Invocation._send
+    admit, translate, send                 Invocation._send, in invocation.py
     next entity on a failure               Invocation.on_failure, before the first byte to the caller
     relay, record                          Invocation.on_data, on_end
 
@@ -13,35 +13,20 @@ caller.  When the caller leaves, the upstream call is cancelled and what was cou
 """
 
 import asyncio
-import logging
-import random
-import time
 from collections.abc import Mapping
 
-from tesela.errors import InternalError, RateLimited, TeselaError, UpstreamError, UpstreamProtocolError
-from tesela.gateway import ask, traffic
+from tesela.gateway import ask
 from tesela.gateway.doors import Door, Manners
-from tesela.gateway.relay import Gather, Relay
-from tesela.gateway.seams import Caller, Handle, Headers, Transport
-from tesela.providers.base import Call, Exchange, Provider
-from tesela.providers.unified import exchange as unified
-from tesela.serving import ServedEntity
+from tesela.gateway.invocation import Invocation
+from tesela.gateway.refusal import boundary, refuse
+from tesela.gateway.seams import Caller, Transport
+from tesela.providers.base import Provider
 from tesela.snapshot import Credential, Snapshot
 from tesela.telemetry.tally import Tally
-from tesela.wire import problem, usage
 
-MAX_ANSWER = 256 * 1024 * 1024
-"""Bytes of a whole answer that we are ready to hold.  2,048 embeddings of 4,096 floats take about 100 MB as text."""
 PATIENCE_S = 45.0
 """After this long without an answer a caller at an invocation door is sent white space.  The Databricks SDK gives up
 on a socket that is silent for 60 s and sends the request again, so a slow answer would be made twice and read never."""
-
-STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
-"""Content types of answers that come in events."""
-
-NOT_A_STREAM = "the provider was asked for a stream and did not answer with one"
-
-_log = logging.getLogger("tesela.gateway")
 
 
 class Gateway:
@@ -75,7 +60,7 @@ class Gateway:
         self._count += 1
         return f"{self._prefix}{self._count:08x}"
 
-    def begin(self, caller: Caller, door: Door, credential: Credential, body: bytes) -> "Invocation | None":
+    def begin(self, caller: Caller, door: Door, credential: Credential, body: bytes) -> Invocation | None:
         """Answer one request.  None when it is answered already, because it could not be sent anywhere."""
         request_id = self.next_id()
         try:
@@ -98,318 +83,3 @@ class Gateway:
             invocation.reassure(before)
         if self.under_way:
             self._looking = self.loop.call_later(self.patience_s / 8, self._look)
-
-
-def boundary(exc: Exception, request_id: str) -> TeselaError:
-    """The one place where whatever went wrong becomes an error of the tree.  Faults of ours go to the log."""
-    if isinstance(exc, TeselaError):
-        return exc
-    _log.error("request %s failed by a fault in Tesela", request_id, exc_info=exc)
-    return InternalError(f"something broke inside Tesela; the server's log has it under request id {request_id}")
-
-
-def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
-    """Answer with an error."""
-    caller.answer(error.status, error_lines(error, request_id), problem.body(error))
-
-
-def error_lines(error: TeselaError, request_id: str) -> bytes:
-    lines = b"".join(b"%b: %b\r\n" % header for header in problem.headers(error))
-    return lines + b"x-request-id: %b\r\n" % request_id.encode()
-
-
-class Invocation:
-    """One query to one endpoint, with all its attempts.  It is the listener of its transport."""
-
-    # Defaults on the class: an instance pays only for what differs, on every request.
-    _handle: Handle | None = None
-    _exchange: Exchange | None = None
-    _relay: Relay | Gather | None = None
-    _size = 0
-    _status = 0
-    _retry_after: int | None = None
-    _opened = False
-    _reassured = 0.0
-    _admitted = ""
-
-    def __init__(
-        self, gateway: Gateway, caller: Caller, question: ask.Question, credential: Credential, request_id: str
-    ) -> None:
-        self._gateway = gateway
-        self._caller = caller
-        self._question = question
-        self._credential = credential
-        self._request_id = request_id
-        self._left: tuple[ServedEntity, ...] = question.entities or traffic.order(question.endpoint, random.random)
-        self._entity: ServedEntity = self._left[0]
-        self._started = gateway.loop.time()
-        self._answer: list[bytes] = []
-
-    # ------------------------------------------------------------ towards the upstream
-
-    def start(self) -> None:
-        """Send to the first served entity.  Raises TeselaError when nothing could be sent."""
-        while True:
-            self._entity, self._left = self._left[0], self._left[1:]
-            try:
-                self._send()
-            except TeselaError as error:
-                if not (error.retryable and self._left):
-                    self._record(error.status)
-                    raise
-            else:
-                return
-
-    def _send(self) -> None:
-        question, entity, gateway = self._question, self._entity, self._gateway
-        upstream = entity.upstream
-        self._admit()
-        try:
-            provider = gateway.providers[entity.provider]
-            translation = provider.translations[question.task]
-            # The last entity may have the caller's document; one that others may still need is copied.
-            document = dict(question.document) if self._left else question.document
-            if translation is None:
-                exchange = unified(question.task, document, question.streaming, upstream)
-            else:
-                created = int(time.time())
-                exchange = translation(
-                    Call(question.task, document, question.streaming, upstream, created, self._answer_id())
-                )
-            self._exchange = exchange
-            if not exchange.streaming:
-                self._relay = None
-            elif question.streaming:
-                front = question.events(self._answer_id(), int(time.time())) if question.echo is not None else None
-                manners, shown = question.door.manners, question.show_usage
-                self._relay = Relay(exchange, question.task, manners, shown, front)
-            else:
-                self._relay = Gather(exchange, question.task)
-            transport = gateway.transports[upstream.origin.scheme]
-            self._handle = transport.send(upstream, exchange.path, exchange.headers, exchange.body, self)
-        except BaseException:
-            self._dismiss()
-            raise
-
-    def _admit(self) -> None:
-        """Count this call against the limit of its upstream.  Raises RateLimited when it is full."""
-        limit = self._entity.upstream.limit
-        if not limit:
-            return
-        key = self._entity.admission
-        busy = self._gateway.in_flight.get(key, 0)
-        if busy >= limit:
-            raise RateLimited(
-                f"the model behind {self._question.endpoint.name!r} has {busy} requests under way, "
-                "as many as it takes; try again in a second",
-                retry_after_s=1,
-            )
-        self._gateway.in_flight[key] = busy + 1
-        self._admitted = key
-
-    def _dismiss(self) -> None:
-        if self._admitted:
-            self._gateway.in_flight[self._admitted] -= 1
-            self._admitted = ""
-
-    # ------------------------------------------------------------ from the upstream
-
-    def on_head(self, status: int, headers: Headers) -> None:
-        self._status = status
-        if status >= 400:
-            self._retry_after = _retry_after(headers)
-        elif self._relay is not None and not headers.get(b"content-type", b"").lower().startswith(STREAMS):
-            self._give_up(UpstreamProtocolError(NOT_A_STREAM))
-        elif headers.get(b"content-encoding", b"identity") != b"identity":
-            self._give_up(UpstreamProtocolError("the provider compressed its answer though it was asked not to"))
-
-    def on_data(self, data: bytes) -> None:
-        relay = self._relay
-        if relay is None or self._status >= 400:
-            self._size += len(data)
-            self._answer.append(data)
-            if self._size > MAX_ANSWER:
-                self._give_up(UpstreamProtocolError(f"the provider's answer is larger than {MAX_ANSWER} bytes"))
-            return
-        try:
-            if isinstance(relay, Gather):
-                relay.feed(data)
-                return
-            done_before = relay.source.done
-            out = relay.feed(data)
-        except Exception as exc:
-            self._give_up(boundary(exc, self._request_id))
-            return
-        if out:
-            if not self._opened:
-                self._opened = True
-                self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
-            self._caller.send(out)
-        if relay.source.done and not done_before:
-            self._finish_stream(relay)
-
-    def on_answer(self, body: bytes) -> None:
-        if self._relay is not None:
-            self.on_failure(UpstreamProtocolError(NOT_A_STREAM))
-        else:
-            self._handle = None
-            self._status = 200
-            self._whole(body)
-
-    def on_end(self) -> None:
-        self._handle = None
-        relay = self._relay
-        if self._status >= 400:
-            self.on_failure(self._refused())
-        elif relay is None:
-            self._whole(self._answer[0] if len(self._answer) == 1 else b"".join(self._answer))
-        else:
-            try:
-                if isinstance(relay, Relay):
-                    self._end_stream(relay)
-                else:
-                    self._answered(relay.finish(), relay.source.usage)
-            except Exception as exc:
-                self.on_failure(boundary(exc, self._request_id))
-
-    def _whole(self, body: bytes) -> None:
-        exchange = self._exchange
-        if exchange is not None and exchange.answer is not None:
-            try:
-                body = exchange.answer(body)
-            except Exception as exc:
-                self.on_failure(boundary(exc, self._request_id))
-                return
-        self._answered(body, usage.find(body))
-
-    def _answered(self, body: bytes, counted: usage.Usage | None) -> None:
-        """The whole answer is there, in the unified form."""
-        question = self._question
-        if question.echo is not None or question.door.manners is Manners.DATABRICKS:
-            body = question.answer(body, self._answer_id(), int(time.time()))
-        self._over(200, counted)
-        if self._opened:
-            self._caller.send(body)
-            self._caller.close()
-        else:
-            self._caller.answer(200, self._lines(b"application/json"), body)
-
-    def _end_stream(self, relay: Relay) -> None:
-        if relay.source.done:
-            return
-        out = relay.finish()
-        if not self._opened:
-            self._opened = True
-            self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
-        if out:
-            self._caller.send(out)
-        self._finish_stream(relay)
-
-    def _finish_stream(self, relay: Relay) -> None:
-        """The caller has the end.  The upstream may take its time with what is left of the framing."""
-        self._over(200, relay.source.usage)
-        self._caller.close()
-
-    def on_failure(self, error: TeselaError) -> None:
-        """The attempt failed: another entity when one may be tried, else the caller hears of it."""
-        self._handle = None
-        if self not in self._gateway.under_way:
-            return
-        self._dismiss()
-        if error.retryable and self._left and not self._opened:
-            self._answer.clear()
-            self._size = 0
-            try:
-                self.start()
-            except Exception as exc:
-                self._fail(boundary(exc, self._request_id))
-            return
-        self._fail(error)
-
-    def _refused(self) -> TeselaError:
-        provider = self._gateway.providers[self._entity.provider]
-        return provider.failure(self._status, b"".join(self._answer), self._retry_after)
-
-    def _give_up(self, error: TeselaError) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.cancel()
-        self.on_failure(error)
-
-    # ------------------------------------------------------------ towards the caller
-
-    def _lines(self, content_type: bytes) -> bytes:
-        return b"content-type: %b\r\nserved-model-name: %b\r\nx-request-id: %b\r\n" % (
-            content_type,
-            self._entity.name.encode(),
-            self._request_id.encode(),
-        )
-
-    def _fail(self, error: TeselaError) -> None:
-        relay = self._relay
-        counted = relay.source.usage if relay is not None else None
-        self._over(error.status, counted)
-        if isinstance(error, UpstreamError):
-            _log.warning(
-                "request %s: endpoint %s, served entity %s: %s %s",
-                self._request_id, self._question.endpoint.name, self._entity.name, error.status, error.message,
-            )  # fmt: skip
-        if not self._opened:
-            refuse(self._caller, error, self._request_id)
-        elif isinstance(relay, Relay):
-            self._caller.send(relay.failure(error))
-            self._caller.close()
-        else:
-            # White space has gone out with status 200; breaking the connection is all that is left to say no.
-            self._caller.abort()
-
-    def reassure(self, before: float) -> None:
-        """Send a space to a caller that has heard nothing since `before` (loop time)."""
-        question = self._question
-        waiting = self._handle is not None and not question.streaming and question.door.manners is Manners.DATABRICKS
-        if waiting and max(self._started, self._reassured) < before:
-            if not self._opened:
-                self._opened = True
-                self._caller.open(200, self._lines(b"application/json"))
-            self._reassured = self._gateway.loop.time()
-            self._caller.send(b" ")
-
-    # ------------------------------------------------------------ from the caller
-
-    def pause(self) -> None:
-        """The caller reads more slowly than the upstream writes."""
-        if self._handle is not None:
-            self._handle.pause()
-
-    def resume(self) -> None:
-        if self._handle is not None:
-            self._handle.resume()
-
-    def cancel(self) -> None:
-        """The caller left."""
-        handle, self._handle = self._handle, None
-        if self in self._gateway.under_way:
-            if handle is not None:
-                handle.cancel()
-            relay = self._relay
-            self._over(499, relay.source.usage if relay is not None else None)
-
-    # ------------------------------------------------------------ the end
-
-    def _over(self, status: int, counted: usage.Usage | None) -> None:
-        self._dismiss()
-        self._gateway.under_way.discard(self)
-        self._record(status, counted)
-
-    def _answer_id(self) -> str:
-        return self._request_id.replace("-", "")
-
-    def _record(self, status: int, counted: usage.Usage | None = None) -> None:
-        key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
-        self._gateway.tally.add(key, status, counted)
-
-
-def _retry_after(headers: Headers) -> int | None:
-    """Whole seconds of a Retry-After header (RFC 9110, section 10.2.3).  A date is left out: few send one."""
-    content = headers.get(b"retry-after", b"").strip()
-    return min(int(content), 86400) if content.isdigit() else None

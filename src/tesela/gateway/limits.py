@@ -7,7 +7,8 @@ from tesela.errors import InvalidRequest, TooLarge
 
 class Limits(msgspec.Struct, frozen=True):
     """`max_body` in bytes.  `head_s` and `receive_s`: from the first byte of a request to the end of its head, and to
-    its last byte.  `keep_alive_s`: how long an idle connection is kept; longer than the 55 s of common client pools, so that the client closes first."""
+    its last byte.  `keep_alive_s`: how long an idle connection is kept; longer than the 55 s of common client pools,
+    so that the client closes first."""
 
     max_body: int = 32 * 1024 * 1024
     head_s: float = 20.0

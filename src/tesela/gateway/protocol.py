@@ -19,8 +19,10 @@ from uvicorn.server import ServerState
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
 from tesela.gateway import doors, glance
 from tesela.gateway.auth import authenticate
-from tesela.gateway.invoke import Gateway, Invocation, error_lines, refuse
+from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
+from tesela.gateway.refusal import error_lines
+from tesela.gateway.turn import HotTurn
 from tesela.snapshot import Credential, Snapshot
 from tesela.wire import problem
 
@@ -227,7 +229,7 @@ class HotProtocol(HttpToolsProtocol):
             super().on_header(name, content)
         super().on_headers_complete()
 
-    def _current(self) -> "HotTurn | None":
+    def _current(self) -> HotTurn | None:
         """The turn whose request is being read; None while that is one of uvicorn's."""
         turn, cycle = self._turn, cast("object", self.cycle)
         return turn if turn is cycle else None
@@ -254,7 +256,7 @@ class HotProtocol(HttpToolsProtocol):
         self._busy_since = self.loop.time()
         super().on_response_complete()
 
-    def turn_over(self, turn: "HotTurn") -> None:
+    def turn_over(self, turn: HotTurn) -> None:
         """The answer is on its way.  What uvicorn does after each of its own answers, without a timer."""
         self.server_state.total_requests += 1
         self._busy_since = self.loop.time()
@@ -262,101 +264,6 @@ class HotProtocol(HttpToolsProtocol):
             self.transport.close()
         elif self.pipeline:
             super().on_response_complete()
-
-
-class HotTurn:
-    """One request on a connection, and the caller of its invocation.
-
-    It stands where uvicorn keeps its RequestResponseCycle, and has the attributes that uvicorn looks at there.
-    """
-
-    # Defaults on the class: an instance pays only for what differs, on every request.
-    credential: Credential | None = None
-    invocation: Invocation | None = None
-    begun = False
-    opened = False
-    response_complete = False
-    disconnected = False
-    more_body = False
-    body = b""
-    size = 0
-
-    def __init__(self, protocol: HotProtocol, door: doors.Door, keep_alive: bool) -> None:
-        self._protocol = protocol
-        self.parts: list[bytes] = []
-        self.door = door
-        self.keep_alive = keep_alive
-        self.message_event = _NOTHING
-
-    # ------------------------------------------------------------ the request
-
-    def begin(self) -> None:
-        self.begun = True
-        parts = self.parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self.parts = []
-        credential = self.credential
-        assert credential is not None  # noqa: S101 - a turn without one was refused when its head came
-        self.invocation = self._protocol.gateway.begin(self, self.door, credential, body)
-
-    def refuse(self, error: TeselaError, close: bool) -> None:
-        if close:
-            self.keep_alive = False
-        self.parts = []
-        refuse(self, error, self._protocol.gateway.next_id())
-
-    def lost(self) -> None:
-        self.response_complete = True
-        if self.invocation is not None:
-            self.invocation.cancel()
-
-    # ------------------------------------------------------------ the answer (Caller)
-
-    def answer(self, status: int, lines: bytes, body: bytes) -> None:
-        protocol = self._protocol
-        if self.response_complete:
-            return
-        self.response_complete = True
-        tail = b"content-length: %d\r\n\r\n" if self.keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
-        protocol.transport.write(b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail % len(body), body)))
-        protocol.turn_over(self)
-
-    def open(self, status: int, lines: bytes) -> None:
-        if self.response_complete:
-            return
-        protocol = self._protocol
-        self.opened = True
-        tail = b"transfer-encoding: chunked\r\n\r\n"
-        if not self.keep_alive:
-            tail = b"connection: close\r\n" + tail
-        self.parts = [b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail))]
-
-    def send(self, data: bytes) -> None:
-        if not self.response_complete:
-            head = b"%x\r\n" % len(data)
-            if self.parts:
-                head = self.parts.pop() + head
-            self._protocol.transport.write(b"%b%b\r\n" % (head, data))
-
-    def close(self) -> None:
-        if not self.response_complete:
-            self.response_complete = True
-            self._protocol.transport.write(b"".join((*self.parts, b"0\r\n\r\n")))
-            self._protocol.turn_over(self)
-
-    def abort(self) -> None:
-        self.response_complete = True
-        self._protocol.transport.abort()
-
-
-class _Nothing:
-    """Where uvicorn's cycle has an event that wakes its task; there is no task here to wake."""
-
-    def set(self) -> None:
-        return
-
-
-_NOTHING = _Nothing()
 
 
 def _arrives_at_once(headers: dict[bytes, bytes]) -> bool:

@@ -1,0 +1,263 @@
+"""One call to one upstream, and the connection that carries it.
+
+A connection carries one call at a time and goes back to its pool only when the answer ended exactly where its framing
+said.  Anything else (bytes too many, a request not wholly written, an answer that runs to the end of the connection)
+closes it, so that no answer can reach another's request.
+"""
+
+import asyncio
+from typing import Protocol
+
+import httptools
+
+from tesela.errors import TeselaError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from tesela.gateway import glance
+from tesela.gateway.seams import Headers, Listener
+from tesela.serving import Origin, Timeouts, Upstream
+
+JOIN_BELOW = 65536
+"""Bytes up to which head and body are joined for one write; above, copying costs more than a second buffer."""
+
+
+class Keeper(Protocol):
+    """What calls and connections need of the pools that they belong to."""
+
+    loop: asyncio.AbstractEventLoop
+    under_way: "set[Attempt]"
+
+    def dial(self, attempt: "Attempt") -> None: ...
+
+    def rest(self, connection: "Connection") -> None: ...
+
+    def forget(self, connection: "Connection") -> None: ...
+
+
+class Attempt:
+    """One call to one upstream: what was asked for, by whom, and until when."""
+
+    __slots__ = (
+        "body", "connection", "deadline", "dialing", "head", "listener", "paused", "pools", "received", "retried",
+        "sent_at", "total", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, pools: Keeper, upstream: Upstream, head: bytes, body: bytes, listener: Listener) -> None:
+        self.pools = pools
+        self.upstream = upstream
+        self.head = head
+        self.body = body
+        self.listener = listener
+        self.connection: Connection | None = None
+        self.dialing: asyncio.Task[None] | None = None
+        self.paused = False
+        self.received = False
+        self.retried = False
+        self.sent_at = pools.loop.time()
+        timeouts = upstream.timeouts
+        self.total = self.sent_at + timeouts.total_s
+        # Connecting has its own limit; the first byte is waited for from then on.
+        self.deadline = min(self.total, self.sent_at + timeouts.connect_s + timeouts.first_byte_s)
+
+    def pause(self) -> None:
+        self.paused = True
+        self.deadline = self.total
+        if self.connection is not None:
+            self.connection.transport.pause_reading()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.touch()
+        if self.connection is not None:
+            self.connection.transport.resume_reading()
+
+    def touch(self) -> None:
+        """Bytes came: the next ones have the idle limit's time."""
+        self.deadline = min(self.total, self.pools.loop.time() + self.upstream.timeouts.idle_s)
+
+    def cancel(self) -> None:
+        self._leave()
+        if self.dialing is not None:
+            self.dialing.cancel()
+        if self.connection is not None:
+            self.connection.break_off(self)
+
+    def fail(self, error: TeselaError) -> None:
+        if self in self.pools.under_way:
+            self.cancel()
+            self.listener.on_failure(error)
+
+    def _leave(self) -> None:
+        self.pools.under_way.discard(self)
+
+    def end(self) -> None:
+        self.pools.under_way.discard(self)
+        self.connection = None
+        self.listener.on_end()
+
+    def end_whole(self, body: bytes) -> None:
+        self.pools.under_way.discard(self)
+        self.connection = None
+        self.listener.on_answer(body)
+
+    def lateness(self, now: float) -> UpstreamTimeout:
+        limits: Timeouts = self.upstream.timeouts
+        name = called(self.upstream)
+        if self.total <= now:
+            return UpstreamTimeout(f"{name} did not finish within {limits.total_s:g} s")
+        if self.received:
+            return UpstreamTimeout(f"{name} sent nothing for {limits.idle_s:g} s")
+        return UpstreamTimeout(f"{name} did not begin to answer within {limits.first_byte_s:g} s")
+
+    def lost(self, exc: Exception | None) -> None:
+        """The connection went away in the middle.
+
+        A connection that had rested may have been closed by the server just as we wrote on it.  When not one byte
+        has come back the request is sent once more, on a connection of its own.
+        """
+        connection = self.connection
+        self.connection = None
+        if connection is not None and connection.used > 1 and not self.received and not self.retried:
+            self.retried = True
+            self.pools.dial(self)
+            return
+        name = called(self.upstream)
+        if self.received:
+            self.fail(UpstreamProtocolError(f"{name} broke the connection in the middle of its answer"))
+        else:
+            self.fail(UpstreamUnavailable(f"{name} closed the connection without an answer", retry_after_s=1))
+
+
+class Connection(asyncio.Protocol):
+    """A connection to one origin.  Between two calls it rests in the pool."""
+
+    def __init__(self, pools: Keeper, origin: Origin) -> None:
+        self.pools = pools
+        self.origin = origin
+        self.transport: asyncio.Transport
+        self.rested_at = 0.0
+        self.used = 0
+        self._attempt: Attempt | None = None
+        # The parser calls the dictionary itself: no frame of ours for each header.
+        self._headers: Headers = {}
+        self.on_header = self._headers.__setitem__
+        self._parser = httptools.HttpResponseParser(self)
+        self._familiar = glance.Familiar()
+        self._usual = False
+        self._status = 0
+        self._complete = False
+        self._overrun = False
+        self._to_the_end = False
+        self._keep = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def begin(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        attempt.connection = self
+        self.used += 1
+        self._complete = False
+        if attempt.paused:
+            self.transport.pause_reading()
+        if len(attempt.body) < JOIN_BELOW:
+            self.transport.write(attempt.head + attempt.body)
+        else:
+            self.transport.writelines((attempt.head, attempt.body))
+
+    def break_off(self, attempt: Attempt) -> None:
+        if self._attempt is attempt:
+            self._attempt = None
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            self.pools.forget(self)
+            self.transport.abort()
+            return
+        if not attempt.received:
+            attempt.received = True
+            body = self._familiar.body(data)
+            if body is not None:
+                self._attempt = None
+                self._put_back(attempt)
+                attempt.end_whole(body)
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            if self._attempt is attempt:
+                attempt.fail(UpstreamProtocolError(f"{called(attempt.upstream)} did not answer in HTTP/1.1: {exc}"))
+            return
+        # An answer may have been given up while its bytes were being read.
+        if self._attempt is not attempt:
+            return
+        if self._complete:
+            if self._usual:
+                self._familiar.learn(data)
+            self._finish(attempt)
+        else:
+            attempt.touch()
+
+    def _finish(self, attempt: Attempt) -> None:
+        self._attempt = None
+        if self._keep and not self._overrun and not self._to_the_end:
+            self._put_back(attempt)
+        else:
+            self.transport.close()
+        attempt.end()
+
+    def _put_back(self, attempt: Attempt) -> None:
+        transport = self.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
+            transport.close()
+            return
+        if attempt.paused:
+            transport.resume_reading()
+        self.pools.rest(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            self.pools.forget(self)
+        elif self._to_the_end and exc is None:
+            attempt.end()
+        else:
+            attempt.lost(exc)
+
+    # What follows is called by the parser.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._overrun = True
+        self._headers.clear()
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        self._status = status
+        attempt = self._attempt
+        if status < 200 or self._overrun or attempt is None:
+            return
+        headers = {name.lower(): content for name, content in self._headers.items()}
+        framed = b"content-length" in headers or b"transfer-encoding" in headers
+        self._to_the_end = not framed and status not in (204, 304)
+        # The parser knows this while the message is open, and no longer.
+        self._keep = self._parser.should_keep_alive()
+        json = headers.get(b"content-type", b"").startswith(b"application/json")
+        self._usual = status == 200 and self._keep and json and b"content-encoding" not in headers
+        attempt.listener.on_head(status, headers)
+
+    def on_body(self, body: bytes) -> None:
+        attempt = self._attempt
+        if attempt is not None and not self._overrun:
+            attempt.listener.on_data(body)
+
+    def on_message_complete(self) -> None:
+        # 1xx answers (RFC 9110, section 15.2) only announce the one that counts.
+        if self._status >= 200 and not self._to_the_end:
+            self._complete = True
+
+
+def called(upstream: Upstream) -> str:
+    if upstream.origin.unix is not None:
+        return f"the local model {upstream.model!r}"
+    return f"the provider at {upstream.origin.authority}"

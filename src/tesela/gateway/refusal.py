@@ -1,0 +1,27 @@
+"""From whatever went wrong to the answer that says so."""
+
+import logging
+
+from tesela.errors import InternalError, TeselaError
+from tesela.gateway.seams import Caller
+from tesela.wire import problem
+
+_log = logging.getLogger("tesela.gateway")
+
+
+def boundary(exc: Exception, request_id: str) -> TeselaError:
+    """The one place where whatever went wrong becomes an error of the tree.  Faults of ours go to the log."""
+    if isinstance(exc, TeselaError):
+        return exc
+    _log.error("request %s failed by a fault in Tesela", request_id, exc_info=exc)
+    return InternalError(f"something broke inside Tesela; the server's log has it under request id {request_id}")
+
+
+def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
+    """Answer with an error."""
+    caller.answer(error.status, error_lines(error, request_id), problem.body(error))
+
+
+def error_lines(error: TeselaError, request_id: str) -> bytes:
+    lines = b"".join(b"%b: %b\r\n" % header for header in problem.headers(error))
+    return lines + b"x-request-id: %b\r\n" % request_id.encode()
