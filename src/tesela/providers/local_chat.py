@@ -11,14 +11,24 @@ from tesela.errors import InvalidRequest, Unsupported, UpstreamProtocolError
 from tesela.providers import local_fields, local_messages, local_tools
 from tesela.providers.base import Call, Chunks, Exchange
 from tesela.providers.local_answer import Answer, CallAnswer, JsonAnswer
-from tesela.providers.local_engine import NOTHING, NULL, EngineUsage, Raw, Told, Total, read_entries, reader, refused
+from tesela.providers.local_engine import (
+    NOTHING,
+    NULL,
+    USAGE,
+    EngineUsage,
+    Raw,
+    Told,
+    Total,
+    read_entries,
+    reader,
+    refused,
+)
 from tesela.serving import Capabilities
 from tesela.wire import check
 from tesela.wire.document import TRUE, Document, encode, raw
 from tesela.wire.forms import Chat
 from tesela.wire.sse import Event
-
-USAGE = Raw(b'{"include_usage":true}')
+from tesela.wire.tasks import PATH, Task
 
 
 class _Delta(msgspec.Struct):
@@ -67,7 +77,7 @@ def translate(call: Call) -> Exchange:
     _form(body, chat, native=native)
     held = chat.choice != "none" and not native
     return Exchange(
-        path="/chat/completions",
+        path=PATH[Task.CHAT],
         body=encode(body),
         streaming=True,
         chunks=_chunks(call, chat, held=held),

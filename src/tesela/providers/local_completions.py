@@ -11,6 +11,7 @@ from tesela.providers.base import Call, Exchange
 from tesela.providers.local_engine import (
     NOTHING,
     NULL,
+    USAGE,
     EngineUsage,
     Entry,
     Raw,
@@ -26,6 +27,7 @@ from tesela.wire import check
 from tesela.wire.document import TRUE, Document, encode, raw, value
 from tesela.wire.forms import Completions
 from tesela.wire.sse import Event
+from tesela.wire.tasks import PATH, Task
 
 
 class _Choice(msgspec.Struct):
@@ -53,9 +55,14 @@ def translate(call: Call) -> Exchange:
     for name, number in capabilities.defaults:
         body.setdefault(name, raw(number))
     prompt = asked.prompts if len(asked.prompts) > 1 else asked.prompts[0]
-    body |= {"model": raw(call.upstream.model), "stream": TRUE, "prompt": raw(prompt)}
+    body |= {"model": raw(call.upstream.model), "stream": TRUE, "stream_options": USAGE, "prompt": raw(prompt)}
     if asked.n > 1:
         body["n"] = raw(asked.n)
+    if asked.echo and capabilities.echo:
+        body |= {"echo": TRUE}
+        if asked.max_tokens is not None:
+            body["max_tokens"] = raw(asked.max_tokens)
+        asked = msgspec.structs.replace(asked, echo=False, max_tokens=None)
     if asked.max_tokens is not None:
         # The engine makes one token even when asked for none; it is taken back in `CompletionChunks`.
         body["max_tokens"] = raw(max(1, asked.max_tokens))
@@ -64,7 +71,7 @@ def translate(call: Call) -> Exchange:
     if asked.logprobs is not None:
         body["logprobs"] = raw(max(1, asked.logprobs))
     return Exchange(
-        path="/completions",
+        path=PATH[Task.COMPLETIONS],
         body=encode(body),
         streaming=True,
         chunks=CompletionChunks(call, asked),
@@ -77,9 +84,9 @@ def _possible(asked: Completions, body: Document, capabilities: Capabilities) ->
         raise InvalidRequest(f"'n' is {asked.n}; this model gives at most {most} answers at once", param="n")
     if asked.logprobs is not None and not capabilities.logprobs:
         raise Unsupported("'logprobs': this model gives no log probabilities", param="logprobs")
-    if asked.echo and asked.logprobs is not None:
+    if asked.echo and asked.logprobs is not None and not capabilities.echo:
         raise Unsupported("'echo' with 'logprobs': this model does not rate the prompt", param="echo")
-    if asked.echo and not isinstance(asked.prompts[0], str):
+    if asked.echo and not capabilities.echo and not isinstance(asked.prompts[0], str):
         raise Unsupported("'echo' needs the prompt as text, not as token ids", param="echo")
     if "json_schema" in body:
         bounded(value(body, "json_schema"), "json_schema")
@@ -108,6 +115,8 @@ class CompletionChunks:
         if chunk.error is not None:
             raise refused(chunk.error)
         out: list[bytes] = []
+        if chunk.usage is not None and not chunk.choices:
+            self._total.add(chunk.usage, 0)
         for choice in chunk.choices:
             if chunk.usage is not None:
                 self._total.add(chunk.usage, choice.index // self._asked.n)
@@ -116,6 +125,8 @@ class CompletionChunks:
 
     def _choice(self, choice: _Choice, out: list[bytes]) -> None:
         index = choice.index
+        if not 0 <= index < len(self._asked.prompts) * self._asked.n:
+            raise UpstreamProtocolError(f"the engine gave a choice {index} that nobody asked for")
         if self._asked.echo and index not in self._begun:
             self._begun.add(index)
             out.append(self._chunk(index, encode(self._asked.prompts[index // self._asked.n]), NULL))
@@ -130,7 +141,10 @@ class CompletionChunks:
             return
         logprobs = NULL
         if self._asked.logprobs is not None and choice.logprobs and text != b'""':
-            logprobs = self._logprobs(index, read_entries(bytes(choice.logprobs)).content or [])
+            told = bytes(choice.logprobs)
+            entries = read_entries(told).content if told != NULL else None
+            # An engine that has the older form itself is passed on.
+            logprobs = told if entries is None else self._logprobs(index, entries)
         out.append(self._chunk(index, text, logprobs, reason))
 
     def _chunk(self, index: int, text: bytes, logprobs: bytes, reason: bytes = NULL) -> bytes:

@@ -8,6 +8,7 @@ from tesela.providers.base import Call, Exchange
 from tesela.providers.local_engine import Raw, reader
 from tesela.wire import check
 from tesela.wire.document import encode
+from tesela.wire.tasks import PATH, Task
 
 
 class _Answer(msgspec.Struct):
@@ -43,7 +44,7 @@ def translate(call: Call) -> Exchange:
         parts = _read(told)
         return encode(_Unified("list", parts.data, model, parts.usage))
 
-    return Exchange(path="/embeddings", body=encode(body), streaming=False, answer=answer)
+    return Exchange(path=PATH[Task.EMBEDDINGS], body=encode(body), streaming=False, answer=answer)
 
 
 def _instructed(inputs: list[str], instruction: str | None) -> list[str]:

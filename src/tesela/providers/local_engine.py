@@ -20,6 +20,7 @@ from tesela.wire.document import encode
 Raw = msgspec.Raw
 NOTHING = Raw()
 NULL = b"null"
+USAGE = Raw(b'{"include_usage":true}')
 
 
 class Details(msgspec.Struct):
