@@ -5,8 +5,9 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tesela.errors import RateLimited, TeselaError, UpstreamError, UpstreamProtocolError
+from tesela.errors import TeselaError, UpstreamError, UpstreamProtocolError
 from tesela.gateway import ask, traffic
+from tesela.gateway.admission import admit
 from tesela.gateway.doors import Manners
 from tesela.gateway.refusal import boundary, refuse
 from tesela.gateway.relay import Gather, Relay
@@ -75,7 +76,7 @@ class Invocation:
     def _send(self) -> None:
         question, entity, gateway = self._question, self._entity, self._gateway
         upstream = entity.upstream
-        self._admit()
+        self._admitted = admit(gateway.in_flight, entity, question.endpoint.name)
         try:
             provider = gateway.providers[entity.provider]
             translation = provider.translations[question.task]
@@ -102,22 +103,6 @@ class Invocation:
         except BaseException:
             self._dismiss()
             raise
-
-    def _admit(self) -> None:
-        """Count this call against the limit of its upstream.  Raises RateLimited when it is full."""
-        limit = self._entity.upstream.limit
-        if not limit:
-            return
-        key = self._entity.admission
-        busy = self._gateway.in_flight.get(key, 0)
-        if busy >= limit:
-            raise RateLimited(
-                f"the model behind {self._question.endpoint.name!r} has {busy} requests under way, "
-                "as many as it takes; try again in a second",
-                retry_after_s=1,
-            )
-        self._gateway.in_flight[key] = busy + 1
-        self._admitted = key
 
     def _dismiss(self) -> None:
         if self._admitted:
