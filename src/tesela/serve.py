@@ -26,6 +26,8 @@ from tesela.store import Store
 from tesela.workers import Workers
 
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file
+ADDRESS_FILE = "address"
+"""Where a server that runs says how to reach it; the command line looks there."""
 READY_S = 120.0
 """How long the first start of engines may take before the address is printed all the same."""
 
@@ -79,8 +81,9 @@ async def _serve(
         await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             await ready
-            host, port = listener.getsockname()[:2]
-            screen.banner(__version__, _url(host, port), access_token, sorted(plan.addresses))
+            url = _url(*listener.getsockname()[:2])
+            _write(config.home / ADDRESS_FILE, url)
+            screen.banner(__version__, url, access_token, sorted(plan.addresses))
         failed = asyncio.ensure_future(workers.failed())
         await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
@@ -89,6 +92,7 @@ async def _serve(
         return 0
     finally:
         screen.stopping()
+        (config.home / ADDRESS_FILE).unlink(missing_ok=True)
         # First those that take requests, then those that answer them.
         await workers.stop(config.settings.timeouts.drain)
         await supervisor.stop()
@@ -146,12 +150,17 @@ def _access_token(config: Config, store: Store) -> str | None:
             if credential is not None and credential.expires_at > time.time():
                 return kept
         first, _ = store.create_token(store.admin().id, "made for this machine by tesela serve", None, time.time())
+    _write(file, first)
+    return first
+
+
+def _write(file: Path, line: str) -> None:
+    """A file for this user alone, whole or not at all."""
     part = file.with_suffix(".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        out.write(first + "\n")
+        out.write(line + "\n")
     part.replace(file)
-    return first
 
 
 def _loopback(host: str) -> bool:
