@@ -267,12 +267,21 @@ def test_what_cannot_be_followed_strictly_is_refused_by_name() -> None:
         sent(response_format=wanted)
 
 
+def nested(depth: int) -> Any:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
 def test_schemas_that_would_stop_the_engine_for_everybody() -> None:
     for schema, text in (
         ({"enum": ["x"] * 501}, "501 properties and 'enum' values; at most 500"),
         ({"anyOf": [{"enum": ["x"] * 300}] * 2}, "600 properties"),
         ({"type": "object", "properties": {f"p{i}": {} for i in range(501)}}, "501 properties"),
         ({"const": "x" * 70000}, "at most 65536"),
+        (nested(101), "nested too deeply"),
+        (nested(400), "nested too deeply"),
     ):
         wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
         with pytest.raises(InvalidRequest, match=text) as caught:

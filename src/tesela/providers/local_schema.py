@@ -6,6 +6,7 @@ from typing import Any
 from tesela.errors import InvalidRequest, Unsupported
 from tesela.wire.document import encode
 
+MAX_DEPTH = 100
 MAX_NAMES = 500
 MAX_BYTES = 65536
 """Above these the engine is busy with the grammar and with nobody's answers: its time grows with the square of the
@@ -86,21 +87,23 @@ def enforced(node: Any, at: str) -> None:
 
 def bounded(node: Any, field: str) -> None:
     """Raises InvalidRequest for a schema that would keep the engine from everybody else's answers."""
-    size = len(encode(node))
-    if size > MAX_BYTES:
-        raise InvalidRequest(f"{field!r} holds a schema of {size} bytes; at most {MAX_BYTES} are taken", param=field)
-    names = _names(node)
+    names = _names(node, MAX_DEPTH, field)
     if names > MAX_NAMES:
         text = f"{field!r} holds a schema of {names} properties and 'enum' values; at most {MAX_NAMES} are taken"
         raise InvalidRequest(text, param=field)
+    size = len(encode(node))
+    if size > MAX_BYTES:
+        raise InvalidRequest(f"{field!r} holds a schema of {size} bytes; at most {MAX_BYTES} are taken", param=field)
 
 
-def _names(node: Any) -> int:
-    if isinstance(node, list):
-        return sum(map(_names, node))
-    if not isinstance(node, dict):
+def _names(node: Any, depth: int, field: str) -> int:
+    if not isinstance(node, dict | list):
         return 0
+    if not depth:
+        raise InvalidRequest(f"{field!r} holds a schema that is nested too deeply", param=field)
+    if isinstance(node, list):
+        return sum(_names(inner, depth - 1, field) for inner in node)
     listed, properties = node.get("enum"), node.get("properties")
     own = len(listed) if isinstance(listed, list) else 0
     own += len(properties) if isinstance(properties, dict) else 0
-    return own + sum(map(_names, node.values()))
+    return own + sum(_names(inner, depth - 1, field) for inner in node.values())
