@@ -9,7 +9,7 @@ import sys
 
 def main(model: str, port: int, slots: int, context: int, threads: int, batch_threads: int) -> None:
     """Load the model with the settings that Tesela gives its engine, and serve until told to stop."""
-    import xllamacpp  # type: ignore[import-untyped]
+    import xllamacpp
 
     p = xllamacpp.CommonParams()
     p.model.path = model

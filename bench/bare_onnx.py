@@ -13,7 +13,7 @@ from bench.texts import batch
 def main(model: str, tokenizer_file: str, context: int, threads: int) -> None:
     """Answer lines until standard input ends."""
     import numpy as np
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(tokenizer_file)

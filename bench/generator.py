@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from bench.orders import Order, Paced, Report, Streams
-from bench.process import BenchError, Child
+from bench.orders import Loop, Order, Paced, Report, Streams
+from bench.process import BenchError, Child, free_port
 
 
 def patience_s(order: Order) -> float:
@@ -16,6 +16,8 @@ def patience_s(order: Order) -> float:
         return order.limit_s + 30
     if isinstance(order, Paced):
         return order.count / order.rate * 3 + 40
+    if isinstance(order, Loop):
+        return 100
     return order.seconds + 40
 
 
@@ -23,13 +25,10 @@ class Generator:
     """The generator's process, for as long as it is needed."""
 
     def __init__(self, core: int | None, log: Path, root: Path) -> None:
-        self.child = Child(
-            [sys.executable, "-m", "bench.load"],
-            core=core,
-            log=log,
-            cwd=root,
-            piped=True,
-        )
+        # Where it plays the upstream of closed-loop streams.
+        self.port = free_port()
+        command = [sys.executable, "-m", "bench.load", str(self.port)]
+        self.child = Child(command, core=core, log=log, cwd=root, piped=True)
         self._reports = msgspec.json.Decoder(Report)
 
     def run(self, order: Order) -> Report:

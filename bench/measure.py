@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bench.figures import in_turn
 from bench.generator import Generator
-from bench.orders import Closed, Figures, Order, Paced, Pairs, Report, Streams, Target
+from bench.orders import Closed, Figures, Loop, Order, Paced, Pairs, Report, Streams, Target
 from bench.process import BenchError
 from bench.systems import Ground, Running, System
 
@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True):
     rounds: int
     closed_s: float
     paced_s: float
+    loop_chunks: int
     stream_chunks: int
     pairs: int
     pairs_s: float
@@ -39,9 +40,27 @@ class Settings(Struct, frozen=True):
 
 # Many short turns beat few long ones: on a shared machine the seconds differ more than the systems do.
 FULL = Settings(
-    rounds=15, closed_s=0.8, paced_s=0.8, stream_chunks=100, pairs=1000, pairs_s=2, crowd_rounds=2, starts=5
+    rounds=15,
+    closed_s=0.8,
+    paced_s=0.8,
+    loop_chunks=800,
+    stream_chunks=60,
+    pairs=1000,
+    pairs_s=2,
+    crowd_rounds=2,
+    starts=5,
 )
-QUICK = Settings(rounds=4, closed_s=0.5, paced_s=0.4, stream_chunks=60, pairs=300, pairs_s=1, crowd_rounds=1, starts=2)
+QUICK = Settings(
+    rounds=4,
+    closed_s=0.5,
+    paced_s=0.4,
+    loop_chunks=500,
+    stream_chunks=40,
+    pairs=300,
+    pairs_s=1,
+    crowd_rounds=1,
+    starts=2,
+)
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -87,13 +106,15 @@ def _weigh(bench: Bench, running: Running, order: Order, unit: str) -> tuple[Rep
 
 def warm(bench: Bench, running: Running) -> None:
     """A third of a second of load that is not measured, so that connections exist and code is in the caches."""
-    bench.generator.run(Closed(running.doors.whole.target(), bench.settings.connections, 0.3 * running.system.stretch))
+    bench.generator.run(
+        Closed(running.doors["whole"].target(), bench.settings.connections, 0.3 * running.system.stretch)
+    )
 
 
 def saturated(bench: Bench, running: Running) -> None:
     """Closed loop on all connections: requests/s on the gateway's core, and the processor time of one."""
     settings = bench.settings
-    order = Closed(running.doors.whole.target(), settings.connections, settings.closed_s * running.system.stretch)
+    order = Closed(running.doors["whole"].target(), settings.connections, settings.closed_s * running.system.stretch)
     bench.keep(running.key, "whole", *_weigh(bench, running, order, "count"))
 
 
@@ -101,7 +122,7 @@ def moderate(bench: Bench, running: Running) -> None:
     """A fixed rate far from saturation: latency as callers see it, and processor time that includes waking up."""
     settings, rate = bench.settings, running.system.pace
     order = Paced(
-        running.doors.whole.target(),
+        running.doors["whole"].target(),
         settings.connections,
         rate,
         int(rate * settings.paced_s),
@@ -114,7 +135,7 @@ def alone(bench: Bench, running: Running) -> None:
     settings = bench.settings
     order = Pairs(
         bench.direct["whole"],
-        running.doors.whole.target(),
+        running.doors["whole"].target(),
         settings.pairs,
         settings.pairs_s,
     )
@@ -122,13 +143,21 @@ def alone(bench: Bench, running: Running) -> None:
 
 
 def relayed(bench: Bench, running: Running) -> None:
-    """Paced streams side by side: processor time per chunk, and how late a chunk arrives."""
+    """Streams in a closed loop: chunks/s on the gateway's core, and the processor time of one."""
+    settings = bench.settings
+    chunks = max(10, int(settings.loop_chunks * running.system.loop_share))
+    order = Loop(running.doors["loop"].target((chunks, 0)), settings.connections, chunks)
+    bench.keep(running.key, "loop", *_weigh(bench, running, order, "chunks"))
+
+
+def flowing(bench: Bench, running: Running) -> None:
+    """Paced streams side by side: how late a chunk arrives, and processor time that includes waking up."""
     settings, count = bench.settings, running.system.streams
     shape = (settings.stream_chunks, settings.stream_gap_us)
     length_s = shape[0] * shape[1] / 1e6
     ramp_s = settings.stream_gap_us / 1e6
     order = Streams(
-        running.doors.stream.target(shape),
+        running.doors["stream"].target(shape),
         count,
         count,
         shape[0],
@@ -143,7 +172,7 @@ def crowd(bench: Bench, running: Running) -> None:
     settings = bench.settings
     shape = (settings.crowd_chunks, settings.crowd_gap_us)
     order = Streams(
-        running.doors.stream.target(shape),
+        running.doors["stream"].target(shape),
         settings.crowd,
         settings.crowd,
         shape[0],
@@ -169,7 +198,7 @@ def starts(bench: Bench, systems: Mapping[str, System], folders: Mapping[str, Pa
             bench.keep(key, "start", Report(figures, {}))
 
 
-ROUND: tuple[Callable[[Bench, Running], None], ...] = (saturated, moderate, alone, relayed)
+ROUND: tuple[Callable[[Bench, Running], None], ...] = (saturated, moderate, alone, relayed, flowing)
 
 
 def rounds(bench: Bench, running: Mapping[str, Running]) -> dict[str, str]:

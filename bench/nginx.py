@@ -6,6 +6,7 @@ streams, one worker. It checks no token, reads no body, counts nothing: it is th
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.process import BenchError
@@ -95,16 +96,13 @@ def canned_command(folder: Path, port: int, *, files: int) -> list[str]:
     return _write(folder, [server], files)
 
 
-def proxy_command(folder: Path, *, whole: tuple[int, int], stream: tuple[int, int], files: int) -> list[str]:
-    """The command of the reverse proxy; `whole` and `stream` are (own port, upstream port)."""
+def proxy_command(folder: Path, routes: Mapping[str, tuple[int, int]], *, files: int) -> list[str]:
+    """The command of the reverse proxy; `routes` gives own port and upstream port by name, `whole` and streams."""
     servers = [
-        _PROXY_SERVER.format(name="whole", port=whole[0], upstream=whole[1], buffering=""),
         _PROXY_SERVER.format(
-            name="stream",
-            port=stream[0],
-            upstream=stream[1],
-            buffering="proxy_buffering off;",
-        ),
+            name=name, port=port, upstream=upstream, buffering="" if name == "whole" else "proxy_buffering off;"
+        )
+        for name, (port, upstream) in routes.items()
     ]
     return _write(folder, servers, files)
 

@@ -51,7 +51,15 @@ class Streams(Struct, frozen=True, tag="streams"):
     limit_s: float
 
 
-Order: TypeAlias = Closed | Paced | Pairs | Streams
+class Loop(Struct, frozen=True, tag="loop"):
+    """`streams` streams at once, each of `chunks` chunks, one chunk of each under way (bench/loop.py)."""
+
+    target: Target
+    streams: int
+    chunks: int
+
+
+Order: TypeAlias = Closed | Paced | Pairs | Streams | Loop
 
 
 class Report(Struct, frozen=True):

@@ -7,6 +7,7 @@ ordinary pip and npm.
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ LITELLM_ENV = {
 _INSTALL_LIMIT_S = 900
 
 
-def litellm_config(whole_port: int, stream_port: int, key: str) -> dict[str, Any]:
-    """LiteLLM's configuration: both upstreams, a master key, no database."""
+def litellm_config(upstreams: Mapping[str, int], key: str) -> dict[str, Any]:
+    """LiteLLM's configuration: all upstreams, a master key, no database."""
 
     def model(name: str, port: int) -> dict[str, Any]:
         api_base = f"http://127.0.0.1:{port}/v1"
@@ -41,7 +42,7 @@ def litellm_config(whole_port: int, stream_port: int, key: str) -> dict[str, Any
         }
 
     return {
-        "model_list": [model("bench", whole_port), model("bench-stream", stream_port)],
+        "model_list": [model(f"bench-{kind}", port) for kind, port in upstreams.items()],
         "general_settings": {"master_key": LITELLM_KEY},
         "litellm_settings": {"telemetry": False, "set_verbose": False},
     }

@@ -24,6 +24,7 @@ TWINS = ("nginx", "nginx-again")
 COMPARED = (
     ("whole", "cpu_us"),
     ("paced", "cpu_us"),
+    ("loop", "cpu_us"),
     ("stream", "cpu_us"),
     ("alone", "added_p99_us"),
 )
@@ -146,5 +147,6 @@ def _foundations(
     }
     await_answer(canned, whole_port, direct["whole"].request, limit_s=10)
     await_answer(scripted, stream_port, direct["stream"].request, limit_s=10)
-    ground = Ground(whole_port, stream_port, gateway_core, ROOT, files)
+    upstreams = {"whole": whole_port, "stream": stream_port, "loop": generator.port}
+    ground = Ground(upstreams, gateway_core, ROOT, files)
     return measure.Bench(ground, settings, generator, direct, say, {}, {})

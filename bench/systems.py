@@ -28,8 +28,8 @@ PATH = "/serving-endpoints/chat/completions"
 class Ground(Struct, frozen=True):
     """What all systems stand on: the upstreams' ports, the gateway's core, the folder for clones and results."""
 
-    whole_port: int
-    stream_port: int
+    upstreams: Mapping[str, int]
+    """Ports by kind: `whole` answers, paced `stream`, and the closed `loop` of streams."""
     core: int | None
     root: Path
     files: int
@@ -49,11 +49,8 @@ class Door(Struct, frozen=True):
         return Target(self.port, http_request(self.port, self.path, self.headers, body))
 
 
-class Doors(Struct, frozen=True):
-    """The two doors of a system: for whole answers and for streams."""
-
-    whole: Door
-    stream: Door
+Doors: TypeAlias = Mapping[str, Door]
+"""The doors of a system, one for each upstream."""
 
 
 class Recipe(Struct, frozen=True):
@@ -70,8 +67,9 @@ Prepare: TypeAlias = Callable[[Ground, Path], Recipe]
 class System(Struct, frozen=True):
     """One column of the table.
 
-    `pace` is requests per second of the paced run, `streams` how many at once in the stream run, `stretch` how many
-    times longer the loads of whole answers last, for those that answer a hundredth as often.
+    `pace` is requests per second of the paced run and `streams` how many run at once in the paced streams. For those
+    that do a hundredth as much, `stretch` is how many times longer the loads of whole answers last, and `loop_share`
+    the part of the chunks that they relay in the closed loop.
     """
 
     label: str
@@ -80,6 +78,7 @@ class System(Struct, frozen=True):
     pace: float = 4000
     streams: int = 100
     stretch: float = 1
+    loop_share: float = 1
     start_limit_s: float = 20
 
 
@@ -100,8 +99,8 @@ class Running:
         )
         try:
             self.doors = recipe.doors(self.child)
-            request = self.doors.whole.target().request
-            self.start_s = await_answer(self.child, self.doors.whole.port, request, limit_s=system.start_limit_s)
+            request = self.doors["whole"].target().request
+            self.start_s = await_answer(self.child, self.doors["whole"].port, request, limit_s=system.start_limit_s)
         except BaseException:
             self.child.end()
             raise
@@ -112,19 +111,14 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def _nginx(ground: Ground, folder: Path) -> Recipe:
-    whole, stream = free_port(), free_port()
-    command = nginx.proxy_command(
-        folder,
-        whole=(whole, ground.whole_port),
-        stream=(stream, ground.stream_port),
-        files=ground.files,
-    )
+    routes = {kind: (free_port(), upstream) for kind, upstream in ground.upstreams.items()}
+    command = nginx.proxy_command(folder, routes, files=ground.files)
     headers = _bearer("dapi" + "0" * 32)
-    doors = Doors(Door(whole, PATH, headers, "bench"), Door(stream, PATH, headers, "bench-stream"))
+    doors = {kind: Door(port, PATH, headers, f"bench-{kind}") for kind, (port, _) in routes.items()}
     return Recipe(command, {}, lambda _: doors)
 
 
-def tesela_config(whole_port: int, stream_port: int) -> dict[str, Any]:
+def tesela_config(upstreams: Mapping[str, int]) -> dict[str, Any]:
     """The configuration of Tesela in the bench: one endpoint per upstream."""
 
     def endpoint(name: str, port: int) -> dict[str, Any]:
@@ -138,34 +132,23 @@ def tesela_config(whole_port: int, stream_port: int) -> dict[str, Any]:
             "task": "llm/v1/chat",
             "custom_provider_config": custom,
         }
-        return {
-            "name": name,
-            "config": {"served_entities": [{"name": f"{name}-entity", "external_model": model}]},
-        }
+        return {"name": name, "config": {"served_entities": [{"name": f"{name}-entity", "external_model": model}]}}
 
-    return {
-        "endpoints": [
-            endpoint("bench", whole_port),
-            endpoint("bench-stream", stream_port),
-        ]
-    }
+    return {"endpoints": [endpoint(f"bench-{kind}", port) for kind, port in upstreams.items()]}
 
 
 def _tesela(*switches: str) -> Prepare:
     def prepare(ground: Ground, folder: Path) -> Recipe:
         home, config, port = folder / "home", folder / "tesela.yaml", free_port()
         home.mkdir(exist_ok=True)
-        config.write_text(yaml.safe_dump(tesela_config(ground.whole_port, ground.stream_port)))
+        config.write_text(yaml.safe_dump(tesela_config(ground.upstreams)))
         program = Path(sys.executable).with_name("tesela")
         address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         command = [str(program), "serve", "--config", str(config), *address, *switches]
 
         def doors(child: Child) -> Doors:
             headers = _bearer(first_token(home / "token", child))
-            return Doors(
-                Door(port, PATH, headers, "bench"),
-                Door(port, PATH, headers, "bench-stream"),
-            )
+            return {kind: Door(port, PATH, headers, f"bench-{kind}") for kind in ground.upstreams}
 
         return Recipe(command, {"TESELA_HOME": str(home)}, doors)
 
@@ -184,7 +167,7 @@ def first_token(path: Path, child: Child) -> str:
 
 def _litellm(ground: Ground, folder: Path) -> Recipe:
     port, config = free_port(), folder / "litellm.yaml"
-    config.write_text(yaml.safe_dump(rivals.litellm_config(ground.whole_port, ground.stream_port, UPSTREAM_KEY)))
+    config.write_text(yaml.safe_dump(rivals.litellm_config(ground.upstreams, UPSTREAM_KEY)))
     command = [
         str(rivals.litellm_program(ground.root)),
         "--config",
@@ -194,10 +177,7 @@ def _litellm(ground: Ground, folder: Path) -> Recipe:
     ]
     command += ["--port", str(port), "--num_workers", "1"]
     headers = _bearer(rivals.LITELLM_KEY)
-    doors = Doors(
-        Door(port, "/v1/chat/completions", headers, "bench"),
-        Door(port, "/v1/chat/completions", headers, "bench-stream"),
-    )
+    doors = {kind: Door(port, "/v1/chat/completions", headers, f"bench-{kind}") for kind in ground.upstreams}
     return Recipe(command, rivals.LITELLM_ENV, lambda _: doors)
 
 
@@ -209,7 +189,7 @@ def _portkey(ground: Ground, _: Path) -> Recipe:
         headers = {**_bearer(UPSTREAM_KEY), **rivals.portkey_headers(upstream)}
         return Door(port, "/v1/chat/completions", headers, "upstream-model")
 
-    doors = Doors(door(ground.whole_port), door(ground.stream_port))
+    doors = {kind: door(upstream) for kind, upstream in ground.upstreams.items()}
     return Recipe(command, {"NODE_ENV": "production"}, lambda _: doors)
 
 
@@ -228,6 +208,7 @@ SYSTEMS: dict[str, System] = {
         lambda ground: rivals.portkey_version(ground.root),
         pace=200,
         stretch=2,
+        loop_share=0.1,
         streams=20,
         start_limit_s=60,
     ),
@@ -237,6 +218,7 @@ SYSTEMS: dict[str, System] = {
         lambda ground: rivals.litellm_version(ground.root),
         pace=25,
         stretch=4,
+        loop_share=0.05,
         streams=4,
         start_limit_s=120,
     ),

@@ -14,7 +14,7 @@ import uvloop
 
 _ASKED = re.compile(rb"chunks=(\d+) gap_us=(\d+)")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_HEAD = (
+HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
@@ -45,6 +45,19 @@ def numbered(number: int, now: int) -> bytes:
     return http_chunk(b"%b#%d:%d#%b" % (_BEFORE, number, now, _AFTER))
 
 
+ENDING = http_chunk(_FINISH) + http_chunk(_DONE) + b"0\r\n\r\n"
+
+
+def body_end(data: bytes) -> int:
+    """Length of the whole request at the start of `data`, or -1 while it is incomplete. Bodies have a length."""
+    head = data.find(b"\r\n\r\n")
+    if head < 0:
+        return -1
+    length = _LENGTH.search(data, 0, head + 2)
+    end = head + 4 + (int(length[1]) if length else 0)
+    return end if len(data) >= end else -1
+
+
 class Upstream(asyncio.Protocol):
     """One connection: read a request whole, then write its chunks at their times."""
 
@@ -60,18 +73,15 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head = self._buffer.find(b"\r\n\r\n")
-        if head < 0:
+        end = body_end(self._buffer)
+        if end < 0:
             return
-        length = _LENGTH.search(self._buffer, 0, head + 2)
-        end = head + 4 + (int(length[1]) if length else 0)
-        if len(self._buffer) < end:
-            return
-        body, self._buffer = self._buffer[head + 4 : end], self._buffer[end:]
+        body, self._buffer = self._buffer[:end], self._buffer[end:]
         asked = _ASKED.search(body)
         chunks, gap_us = (int(asked[1]), int(asked[2])) if asked else (8, 0)
-        last = _FINISH + _USAGE if b'"include_usage":true' in body.replace(b" ", b"") else _FINISH
-        self._begin(chunks, gap_us / 1e6, http_chunk(last) + http_chunk(_DONE) + b"0\r\n\r\n")
+        with_usage = b'"include_usage":true' in body.replace(b" ", b"")
+        ending = http_chunk(_FINISH + _USAGE) + http_chunk(_DONE) + b"0\r\n\r\n" if with_usage else ENDING
+        self._begin(chunks, gap_us / 1e6, ending)
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
@@ -80,7 +90,7 @@ class Upstream(asyncio.Protocol):
 
     def _begin(self, chunks: int, gap_s: float, ending: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(_HEAD)
+            self._transport.write(HEAD)
             self._write(0, chunks, gap_s, ending, self._loop.time())
 
     def _write(self, number: int, chunks: int, gap_s: float, ending: bytes, began: float) -> None:

@@ -46,7 +46,7 @@ def chat_body(model: str, *, stream: tuple[int, int] | None = None) -> bytes:
         "Give the two best known answers, one sentence each, and say which of them you would defend."
     )
     if stream is not None:
-        question += f" chunks={stream[0]} gap_us={stream[1]}"
+        question += f" chunks={stream[0]} gap_us={stream[1]} stream=0000"
     body: dict[str, object] = {
         "messages": [
             {

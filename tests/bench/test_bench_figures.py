@@ -3,10 +3,9 @@
 import math
 
 import pytest
+from bench.figures import in_turn, middle, percentile, ratios, summary
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bench.figures import in_turn, middle, percentile, ratios, summary
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.floats(0.001, 1.0))

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from bench.generator import Generator
-from bench.orders import Closed, Paced, Pairs, Streams, Target
+from bench.orders import Closed, Loop, Paced, Pairs, Streams, Target
 from bench.process import Child, await_answer, free_port
 from bench.wire import chat_body, http_request
 
@@ -64,3 +63,11 @@ def test_nobody_listening_is_reported_and_the_generator_lives_on(generator: Gene
     report = generator.run(Closed(_target(free_port(), 1), 1, 0.05))
     assert list(report.faults) == ["ConnectionRefusedError: [Errno 111] Connection refused"]
     assert generator.run(Streams(_target(upstream, 1), 1, 1, 1, 0.01, 20)).faults == {}
+
+
+def test_a_closed_loop_of_streams_has_one_chunk_of_each_under_way(generator: Generator) -> None:
+    # The generator is its own upstream here: straight into its listening port.
+    report = generator.run(Loop(_target(generator.port, 7), 3, 7))
+    assert report.faults == {}
+    assert (report.figures["complete"], report.figures["chunks"]) == (3, 21)
+    assert generator.run(Loop(_target(generator.port, 7), 2, 4)).figures["complete"] == 2

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from bench.machine import short_name
 from bench.process import BenchError, Child, await_answer, family, free_port, processor_ns, resident_mb
 

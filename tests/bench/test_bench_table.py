@@ -5,9 +5,8 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
-
 from bench.table import END, START, cell, markdown, rows, show, splice
+from rich.console import Console
 
 
 def _system(label: str, cpu_us: float, busy: float = 1.0) -> dict[str, Any]:

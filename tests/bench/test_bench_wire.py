@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from bench.nginx import CANNED
 from bench.upstream import http_chunk, numbered
 from bench.wire import CANNED_MARK, StreamCheck, answer_end, chat_body, fault, http_request
