@@ -73,7 +73,7 @@ class _Shape(msgspec.Struct):
     n: int | None = None
     stop: str | list[str] | None = None
     tools: list[msgspec.Raw] | None = None
-    response_format: msgspec.Raw | None = None
+    response_format: dict[str, msgspec.Raw] | None = None
 
 
 _shape = msgspec.json.Decoder(_Shape)
