@@ -1,7 +1,7 @@
 """`python -m conformance [ROW...]`: makes the environments, starts the server, runs every row, writes the table.
 
-Exit code 1 when a call failed or an environment could not be made.  With names of rows only those run, and the README
-stays as it is.
+Exit code 1 when a call failed or an environment could not be made.  With names of rows only those run, and nothing is
+written.  `--check` runs nothing: it tells whether the README shows the results of the last whole run.
 """
 
 import sys
@@ -18,6 +18,10 @@ from tesela.verify.outcome import Outcome, Target
 
 CHAT = "databricks-meta-llama-3-3-70b-instruct"
 EMBEDDINGS = "databricks-gte-large-en"
+
+
+RESULTS = REPOSITORY / "conformance" / "results.json"
+README = REPOSITORY / "README.md"
 
 
 def main(names: list[str]) -> int:
@@ -52,16 +56,18 @@ def main(names: list[str]) -> int:
             found.append((row.name, outcomes))
     text = table.markdown(found)
     print("\n" + text)
-    if not names and not table.write(REPOSITORY / "README.md", text):
-        print(
-            f"README.md has no {table.START} … {table.END}: the table was not written there"
-        )
-    return (
-        1
-        if broken
-        or any(one.state == "failed" for _, outcomes in found for one in outcomes)
-        else 0
-    )
+    if not names:
+        table.save(RESULTS, found)
+        if not table.write(README, text):
+            print(f"README.md has no {table.START} … {table.END}: the table was not written there")
+    return 1 if broken or any(one.state == "failed" for _, outcomes in found for one in outcomes) else 0
 
 
-sys.exit(main(sys.argv[1:]))
+def check() -> int:
+    if table.is_current(README, table.markdown(table.load(RESULTS))):
+        return 0
+    print("README.md does not show the results in conformance/results.json: make conformance", file=sys.stderr)
+    return 1
+
+
+sys.exit(check() if sys.argv[1:] == ["--check"] else main(sys.argv[1:]))

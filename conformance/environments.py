@@ -23,18 +23,14 @@ def python_of(row: Row, folder: Path) -> Path:
     """
     place = folder / row.name
     python = place / "bin" / "python"
-    wanted = hashlib.sha256(
-        "\n".join((sys.version, *row.requirements)).encode()
-    ).hexdigest()
+    wanted = hashlib.sha256("\n".join((sys.version, *row.requirements)).encode()).hexdigest()
     stamp = place / STAMP
     if stamp.is_file() and stamp.read_text(encoding="ascii") == wanted:
         return python
     shutil.rmtree(place, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(place)], row)
     # The pip that comes with an older Python gives up on some of these resolutions.
-    _run(
-        [str(python), "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"], row
-    )
+    _run([str(python), "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"], row)
     _run(
         [
             str(python),
@@ -61,9 +57,5 @@ def _run(command: list[str], row: Row) -> None:
         check=False,
     )
     if done.returncode:
-        errors = [
-            line for line in done.stderr.splitlines() if line.startswith("ERROR")
-        ] or done.stderr.splitlines()
-        raise Failed(
-            f"{row.name}: {errors[-1] if errors else 'pip failed without a word'}"
-        )
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        raise Failed(f"{row.name}: {errors[-1] if errors else 'pip failed without a word'}")

@@ -31,7 +31,5 @@ ROWS = (
         ("old_langchain_calls",),
     ),
     Row("databricks-langchain-newest", ("databricks-langchain",), ("langchain_calls",)),
-    Row(
-        "databricks-openai-newest", ("databricks-openai",), ("databricks_openai_calls",)
-    ),
+    Row("databricks-openai-newest", ("databricks-openai",), ("databricks_openai_calls",)),
 )

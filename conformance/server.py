@@ -44,9 +44,7 @@ def program() -> str:
 
 def models() -> Path:
     """Where models are kept between runs, so that they are fetched once."""
-    return Path(
-        os.environ.get("TESELA_TEST_MODELS") or Path.home() / ".cache" / "tesela-tests"
-    ).expanduser()
+    return Path(os.environ.get("TESELA_TEST_MODELS") or Path.home() / ".cache" / "tesela-tests").expanduser()
 
 
 @contextmanager
@@ -62,11 +60,7 @@ def running(folder: Path, config: str = "") -> Iterator[Server]:
         file = folder / "tesela.yaml"
         file.write_text(config, encoding="utf-8")
         command += ["--config", str(file)]
-    environ = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("TESELA_", "DATABRICKS_"))
-    }
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("TESELA_", "DATABRICKS_"))}
     log = folder / "server.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -90,13 +84,9 @@ def _started(process: subprocess.Popen[bytes], home: Path, log: Path) -> Server:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     reason = "no address was printed"
     while time.monotonic() < deadline:
-        exported = dict(
-            EXPORT.findall(log.read_text(encoding="utf-8", errors="replace"))
-        )
+        exported = dict(EXPORT.findall(log.read_text(encoding="utf-8", errors="replace")))
         if {"DATABRICKS_HOST", "DATABRICKS_TOKEN"} <= exported.keys():
-            server = Server(
-                exported["DATABRICKS_HOST"], exported["DATABRICKS_TOKEN"], home, log
-            )
+            server = Server(exported["DATABRICKS_HOST"], exported["DATABRICKS_TOKEN"], home, log)
             try:
                 with opener.open(server.host + "/health", timeout=5):
                     return server
@@ -107,9 +97,7 @@ def _started(process: subprocess.Popen[bytes], home: Path, log: Path) -> Server:
         except subprocess.TimeoutExpired:
             continue
         raise Unusable(f"the server ended with exit code {code}: {_last(log)}")
-    raise Unusable(
-        f"the server was not ready in {START_S:.0f} seconds ({reason}): {_last(log)}"
-    )
+    raise Unusable(f"the server was not ready in {START_S:.0f} seconds ({reason}): {_last(log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -123,9 +111,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last(log: Path) -> str:
-    return (
-        " | ".join(
-            log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
-        )
-        or "it said nothing"
-    )
+    return " | ".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]) or "it said nothing"

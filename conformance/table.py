@@ -1,6 +1,8 @@
-"""The table of a conformance run, and its place in the README."""
+"""The results of a conformance run as a file, as a table, and the table's place in the README."""
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tesela.verify.outcome import Outcome
@@ -19,6 +21,22 @@ def markdown(rows: Iterable[tuple[str, Sequence[Outcome]]]) -> str:
         calls = ", ".join(f"{SIGNS[one.state]} {one.call}" for one in outcomes) or "✗"
         lines.append(f"| {client} | {version} | {calls} |")
     return "\n".join(lines) + "\n"
+
+
+def save(path: Path, rows: Iterable[tuple[str, Sequence[Outcome]]]) -> None:
+    """Without the durations, so that two equal runs give equal files."""
+    kept = {name: [asdict(one) | {"duration_ms": 0} for one in outcomes] for name, outcomes in rows}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> list[tuple[str, list[Outcome]]]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [(name, [Outcome(**one) for one in outcomes]) for name, outcomes in found.items()]
+
+
+def is_current(readme: Path, table: str) -> bool:
+    """Whether the README shows this table."""
+    return f"{START}\n{table}{END}" in readme.read_text(encoding="utf-8")
 
 
 def write(readme: Path, table: str) -> bool:

@@ -7,9 +7,7 @@ w = WorkspaceClient()
 answer = w.serving_endpoints.query(
     name="databricks-meta-llama-3-3-70b-instruct",
     messages=[
-        ChatMessage(
-            role=ChatMessageRole.SYSTEM, content="You are a helpful assistant."
-        ),
+        ChatMessage(role=ChatMessageRole.SYSTEM, content="You are a helpful assistant."),
         ChatMessage(role=ChatMessageRole.USER, content="What is a mosaic?"),
     ],
     max_tokens=64,
@@ -22,9 +20,7 @@ print(
     answer.served_model_name,
 )
 
-vectors = w.serving_endpoints.query(
-    name="databricks-gte-large-en", input=["a tile", "a mosaic"]
-)
+vectors = w.serving_endpoints.query(name="databricks-gte-large-en", input=["a tile", "a mosaic"])
 print(len(vectors.data), "vectors of", len(vectors.data[0].embedding), "dimensions")
 
 for endpoint in w.serving_endpoints.list():

@@ -16,17 +16,13 @@ def weather(city: Literal["Rome", "Oslo", "Lima"]) -> str:
 class Report(BaseModel):
     """A report about the weather."""
 
-    city: Literal["Rome", "Oslo", "Lima"] = Field(
-        description="The city that the text is about."
-    )
+    city: Literal["Rome", "Oslo", "Lima"] = Field(description="The city that the text is about.")
     sunny: bool = Field(description="Whether the sun shines.")
 
 
 model = ChatDatabricks(endpoint="databricks-meta-llama-3-3-70b-instruct", max_tokens=64)
 
-answer = model.bind_tools([weather], tool_choice="any").invoke(
-    "What is the weather in Rome?"
-)
+answer = model.bind_tools([weather], tool_choice="any").invoke("What is the weather in Rome?")
 for call in answer.tool_calls:
     print("tool:", call["name"], call["args"], "->", weather.invoke(call["args"]))
 

@@ -8,21 +8,15 @@ inputs = {
     "max_tokens": 64,
 }
 
-answer = client.predict(
-    endpoint="databricks-meta-llama-3-3-70b-instruct", inputs=inputs
-)
+answer = client.predict(endpoint="databricks-meta-llama-3-3-70b-instruct", inputs=inputs)
 print(answer["choices"][0]["message"]["content"])
 
-for chunk in client.predict_stream(
-    endpoint="databricks-meta-llama-3-3-70b-instruct", inputs=inputs
-):
+for chunk in client.predict_stream(endpoint="databricks-meta-llama-3-3-70b-instruct", inputs=inputs):
     for choice in chunk["choices"]:
         print(choice["delta"].get("content") or "", end="", flush=True)
 print()
 
-vectors = client.predict(
-    endpoint="databricks-gte-large-en", inputs={"input": ["a tile", "a mosaic"]}
-)
+vectors = client.predict(endpoint="databricks-gte-large-en", inputs={"input": ["a tile", "a mosaic"]})
 print(
     len(vectors["data"]),
     "vectors of",

@@ -14,9 +14,7 @@ TOOLS = [
             "description": "The weather in a city.",
             "parameters": {
                 "type": "object",
-                "properties": {
-                    "city": {"type": "string", "enum": ["Rome", "Oslo", "Lima"]}
-                },
+                "properties": {"city": {"type": "string", "enum": ["Rome", "Oslo", "Lima"]}},
                 "required": ["city"],
                 "additionalProperties": False,
             },
@@ -34,9 +32,7 @@ client = OpenAI(
     api_key=os.environ["DATABRICKS_TOKEN"],
 )
 messages = [{"role": "user", "content": "What is the weather in Rome?"}]
-asked = client.chat.completions.create(
-    model=MODEL, messages=messages, tools=TOOLS, tool_choice="required"
-)
+asked = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS, tool_choice="required")
 messages.append(asked.choices[0].message.model_dump(exclude_none=True))
 for call in asked.choices[0].message.tool_calls:
     result = weather(**json.loads(call.function.arguments))

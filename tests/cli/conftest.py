@@ -23,9 +23,7 @@ class Prepared:
     """What the server answers, by method and path, and what it was asked."""
 
     host: str = ""
-    answers: dict[tuple[str, str], tuple[int, Iterable[bytes]]] = field(
-        default_factory=dict
-    )
+    answers: dict[tuple[str, str], tuple[int, Iterable[bytes]]] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -61,12 +59,8 @@ def handler_for(prepared: Prepared) -> type[BaseHTTPRequestHandler]:
                     json.loads(body) if body else None,
                 )
             )
-            missing = json.dumps(
-                {"error_code": "ENDPOINT_NOT_FOUND", "message": "no such path"}
-            ).encode()
-            status, pieces = prepared.answers.get(
-                (self.command, self.path), (404, [missing])
-            )
+            missing = json.dumps({"error_code": "ENDPOINT_NOT_FOUND", "message": "no such path"}).encode()
+            status, pieces = prepared.answers.get((self.command, self.path), (404, [missing]))
             self.send_response(status)
             self.end_headers()
             for piece in pieces:
@@ -87,9 +81,7 @@ def server() -> Iterator[Prepared]:
     listening = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(prepared))
     listening.daemon_threads = True
     prepared.host = f"http://127.0.0.1:{listening.server_port}"
-    thread = threading.Thread(
-        target=listening.serve_forever, kwargs={"poll_interval": 0.02}
-    )
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield prepared
     prepared.released.set()
@@ -105,9 +97,7 @@ class CommandLine:
     folder: Path
     environ: dict[str, str]
 
-    def __call__(
-        self, *arguments: str, stdin: bytes = b""
-    ) -> subprocess.CompletedProcess[bytes]:
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
@@ -119,19 +109,13 @@ class CommandLine:
         )
 
     def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*COMMAND, *arguments], cwd=self.folder, env=self.environ, **settings
-        )
+        return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.environ, **settings)
 
 
 @pytest.fixture
 def make_tesela(tmp_path: Path) -> Callable[..., CommandLine]:
     def make(**more: str) -> CommandLine:
-        environ = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("TESELA_", "DATABRICKS_"))
-        }
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("TESELA_", "DATABRICKS_"))}
         environ |= {
             "TESELA_HOME": str(tmp_path / "home"),
             "PYTHONWARNINGS": "error",

@@ -31,9 +31,7 @@ ENDPOINT = {
 
 
 def test_list_is_one_line_each_when_piped(tesela: Any, server: Any) -> None:
-    server.answer(
-        "GET", "/api/2.0/serving-endpoints", {"endpoints": [ENDPOINT, {"name": "bare"}]}
-    )
+    server.answer("GET", "/api/2.0/serving-endpoints", {"endpoints": [ENDPOINT, {"name": "bare"}]})
     done = tesela("endpoints", "list")
     assert done.stdout.decode().splitlines() == [
         "mine\tllm/v1/chat\tnot ready\topenai/gpt, small",

@@ -37,9 +37,7 @@ def shelf(tmp_path: Path) -> Path:
     return folder
 
 
-def test_list_shows_what_is_there_and_what_could_be(
-    make_tesela: Any, shelf: Path
-) -> None:
+def test_list_shows_what_is_there_and_what_could_be(make_tesela: Any, shelf: Path) -> None:
     done = make_tesela()("models", "list")
     assert done.returncode == 0, done.stderr
     first, *rest = [line.split("\t") for line in done.stdout.decode().splitlines()]

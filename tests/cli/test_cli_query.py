@@ -16,9 +16,7 @@ EMBED = "/serving-endpoints/embed/invocations"
 
 
 def chunk(text: str) -> dict[str, Any]:
-    return {
-        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]
-    }
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
 
 
 @pytest.fixture
@@ -80,9 +78,7 @@ def test_the_prompt_comes_from_the_argument_and_the_input(
 
 
 @pytest.mark.parametrize("stdin", [b"", b" \n", b"\xff\xfe"])
-def test_without_a_usable_prompt_nothing_is_sent(
-    tesela: Any, chat: Any, stdin: bytes
-) -> None:
+def test_without_a_usable_prompt_nothing_is_sent(tesela: Any, chat: Any, stdin: bytes) -> None:
     done = tesela("query", "chat", stdin=stdin)
     assert done.returncode == 2
     assert b"prompt" in done.stderr or b"UTF-8" in done.stderr
@@ -92,10 +88,7 @@ def test_without_a_usable_prompt_nothing_is_sent(
 def test_an_image_travels_as_a_data_url(tesela: Any, chat: Any, tmp_path: Path) -> None:
     picture = tmp_path / "dot.png"
     picture.write_bytes(b"\x89PNG")
-    assert (
-        tesela("query", "chat", "What is this?", "--image", str(picture)).returncode
-        == 0
-    )
+    assert tesela("query", "chat", "What is this?", "--image", str(picture)).returncode == 0
     parts = chat.asked[-1][3]["messages"][0]["content"]
     assert parts == [
         {"type": "text", "text": "What is this?"},
@@ -143,9 +136,7 @@ def test_a_vector_is_a_preview_on_a_terminal(tesela: Any, server: Any) -> None:
     assert shown.startswith("[0.5000, 0.5000, 0.5000, 0.5000, …] 384 dimensions")
 
 
-def test_an_embeddings_endpoint_refuses_what_it_has_no_place_for(
-    tesela: Any, server: Any
-) -> None:
+def test_an_embeddings_endpoint_refuses_what_it_has_no_place_for(tesela: Any, server: Any) -> None:
     server.endpoint("embed", "llm/v1/embeddings")
     done = tesela("query", "embed", "a tile", "--system", "x", "--max-tokens", "3")
     assert done.returncode == 1
@@ -175,9 +166,7 @@ def test_an_embeddings_endpoint_refuses_what_it_has_no_place_for(
         (502, "<html>", ["502"]),
     ],
 )
-def test_a_refusal_is_one_sentence(
-    tesela: Any, server: Any, status: int, body: Any, words: list[str]
-) -> None:
+def test_a_refusal_is_one_sentence(tesela: Any, server: Any, status: int, body: Any, words: list[str]) -> None:
     server.endpoint("chat")
     server.answer("POST", CHAT, body, status)
     done = tesela("query", "chat", "hi")
@@ -191,9 +180,7 @@ def test_a_refusal_is_one_sentence(
 
 def test_a_server_that_is_not_there(make_tesela: Any) -> None:
     # Port 9 (discard) of loopback: nothing listens there.
-    done = make_tesela(DATABRICKS_HOST="http://127.0.0.1:9", DATABRICKS_TOKEN="x")(
-        "query", "chat", "hi"
-    )
+    done = make_tesela(DATABRICKS_HOST="http://127.0.0.1:9", DATABRICKS_TOKEN="x")("query", "chat", "hi")
     assert done.returncode == 1
     assert done.stderr.decode() == (
         "tesela: cannot reach http://127.0.0.1:9 (connection refused): is `tesela serve` running?\n"
@@ -212,9 +199,7 @@ def test_something_that_is_not_a_serving_host(tesela: Any, server: Any) -> None:
 
 def test_a_failure_in_the_middle_keeps_what_came(tesela: Any, server: Any) -> None:
     server.endpoint("chat")
-    server.stream(
-        CHAT, chunk("Hel"), {"error": {"message": "the model stopped"}}, done=False
-    )
+    server.stream(CHAT, chunk("Hel"), {"error": {"message": "the model stopped"}}, done=False)
     done = tesela("query", "chat", "hi")
     assert (done.returncode, done.stdout) == (1, b"Hel\n")
     assert done.stderr == b"tesela: the answer broke off: the model stopped\n"
@@ -228,9 +213,7 @@ def test_an_answer_that_just_stops_is_a_failure(tesela: Any, server: Any) -> Non
     assert b"before its end" in done.stderr
 
 
-def test_the_local_server_needs_no_flags(
-    make_tesela: Any, chat: Any, tmp_path: Path
-) -> None:
+def test_the_local_server_needs_no_flags(make_tesela: Any, chat: Any, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "token").write_text("dapi-kept\n", encoding="utf-8")
     port = chat.host.rpartition(":")[2]
@@ -239,14 +222,17 @@ def test_the_local_server_needs_no_flags(
     assert chat.asked[-1][2]["Authorization"] == "Bearer dapi-kept"
 
 
-def test_the_kept_token_goes_to_no_other_machine(
-    make_tesela: Any, tmp_path: Path
-) -> None:
+def test_the_running_server_is_found_by_the_address_it_left(make_tesela: Any, chat: Any, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "token").write_text("dapi-kept\n", encoding="utf-8")
-    done = make_tesela(DATABRICKS_HOST="https://workspace.invalid")(
-        "query", "chat", "hi"
-    )
+    (tmp_path / "home" / "address").write_text(chat.host + "\n", encoding="utf-8")
+    assert make_tesela()("query", "chat", "hi").returncode == 0
+
+
+def test_the_kept_token_goes_to_no_other_machine(make_tesela: Any, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "token").write_text("dapi-kept\n", encoding="utf-8")
+    done = make_tesela(DATABRICKS_HOST="https://workspace.invalid")("query", "chat", "hi")
     assert done.returncode == 2
     assert b"no access token for https://workspace.invalid" in done.stderr
 
@@ -295,9 +281,7 @@ def test_a_reader_that_leaves_is_no_drama(tesela: Any, server: Any) -> None:
 def on_terminal(tesela: Any, *arguments: str) -> str:
     """What the command shows when its output is a terminal."""
     ours, theirs = pty.openpty()
-    process = tesela.start(
-        *arguments, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
-    )
+    process = tesela.start(*arguments, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
     while True:

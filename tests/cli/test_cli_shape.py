@@ -32,9 +32,7 @@ EVERY = dict(commands(root, "tesela"))
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_command_has_help_with_an_example(name: str) -> None:
-    text = EVERY[name].get_help(
-        click.Context(EVERY[name], info_name=name, **root.context_settings)
-    )
+    text = EVERY[name].get_help(click.Context(EVERY[name], info_name=name, **root.context_settings))
     assert "Examples:" in text
     assert f"  {name}" in text.partition("Examples:")[2]
 
@@ -51,9 +49,7 @@ def test_the_table_names_the_command_that_it_loads(name: str) -> None:
 
 
 def test_the_reference_page_is_what_the_help_says() -> None:
-    assert PAGE.read_text(encoding="utf-8") == docs.page(), (
-        "run: python -m tesela.cli.docs > docs/reference/cli.md"
-    )
+    assert PAGE.read_text(encoding="utf-8") == docs.page(), "run: make docs"
 
 
 def test_version(make_tesela: Any) -> None:
@@ -74,9 +70,7 @@ def test_misuse_is_exit_code_2(make_tesela: Any, arguments: list[str]) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(
-    make_tesela: Any, tmp_path: Path
-) -> None:
+def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(make_tesela: Any, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("prot: 1\n", encoding="utf-8")
     done = make_tesela()("serve", "--config", "wrong.yaml")
     assert done.returncode == 2
@@ -86,9 +80,7 @@ def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from tesela.cli import run; run(['--help']); print(*sys.modules, sep='\\n', file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert "click" in loaded
     assert (

@@ -36,9 +36,7 @@ def test_create_prints_the_token_alone(local: Any, tmp_path: Path) -> None:
 
 
 def test_list_shows_what_there_is_but_no_token(local: Any) -> None:
-    access_token = (
-        local("tokens", "create", "--comment", "for ever").stdout.decode().strip()
-    )
+    access_token = local("tokens", "create", "--comment", "for ever").stdout.decode().strip()
     (row,) = local("tokens", "list").stdout.decode().splitlines()
     assert row.split("\t")[1] == "for ever"
     assert row.endswith("never")

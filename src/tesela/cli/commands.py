@@ -10,9 +10,7 @@ from tesela import __version__
 class LazyGroup(click.Group):
     """A group whose commands are `name: (module, one line of help)`; the attribute in the module is `command`."""
 
-    def __init__(
-        self, *, table: dict[str, tuple[str, str]], **settings: object
-    ) -> None:
+    def __init__(self, *, table: dict[str, tuple[str, str]], **settings: object) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]
         self.table = table
 
@@ -25,9 +23,7 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(self.table[cmd_name][0]).command
         return command
 
-    def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
 

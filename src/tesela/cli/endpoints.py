@@ -19,9 +19,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the server's answer as JSON."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
 @remote.options
 def list_(as_json: bool, host: str | None, token: str | None) -> None:
     """List the endpoints: name, task, state and what answers.
@@ -35,20 +33,13 @@ def list_(as_json: bool, host: str | None, token: str | None) -> None:
     if as_json:
         screen.show_json(answer)
         return
-    rows = [
-        (one["name"], one.get("task") or "", _ready(one), _models(one))
-        for one in answer.get("endpoints", ())
-    ]
-    screen.show_table(
-        ("Name", "Task", "State", "Served by"), rows, empty="There are no endpoints."
-    )
+    rows = [(one["name"], one.get("task") or "", _ready(one), _models(one)) for one in answer.get("endpoints", ())]
+    screen.show_table(("Name", "Task", "State", "Served by"), rows, empty="There are no endpoints.")
 
 
 @command.command("get")
 @click.argument("name")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the server's answer as JSON."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
 @remote.options
 def get(name: str, as_json: bool, host: str | None, token: str | None) -> None:
     """Show one endpoint: its served entities, their share of the traffic, and its description.
@@ -86,10 +77,7 @@ def _ready(endpoint: dict[str, Any]) -> str:
 
 
 def _models(endpoint: dict[str, Any]) -> str:
-    return ", ".join(
-        _model(entity)
-        for entity in endpoint.get("config", {}).get("served_entities", ())
-    )
+    return ", ".join(_model(entity) for entity in endpoint.get("config", {}).get("served_entities", ()))
 
 
 def _model(entity: dict[str, Any]) -> str:
@@ -97,17 +85,10 @@ def _model(entity: dict[str, Any]) -> str:
     if external:
         return f"{external.get('provider', '')}/{external.get('name', '')}"
     return str(
-        (entity.get("foundation_model") or {}).get("name")
-        or entity.get("entity_name")
-        or entity.get("name", "")
+        (entity.get("foundation_model") or {}).get("name") or entity.get("entity_name") or entity.get("name", "")
     )
 
 
 def _shares(endpoint: dict[str, Any]) -> dict[str, int]:
     routes = (endpoint.get("config", {}).get("traffic_config") or {}).get("routes", ())
-    return {
-        one.get("served_entity_name") or one.get("served_model_name"): one[
-            "traffic_percentage"
-        ]
-        for one in routes
-    }
+    return {one.get("served_entity_name") or one.get("served_model_name"): one["traffic_percentage"] for one in routes}

@@ -41,9 +41,7 @@ def pull(source: str, name: str | None, home: Path | None) -> None:
 
     with progress.shown() as report:
         model = shelf.pull(_folder(home), source, name=name, progress=report)
-    click.echo(
-        f"{model.name} is there ({_size(model.size_bytes)}); `tesela serve` offers it."
-    )
+    click.echo(f"{model.name} is there ({_size(model.size_bytes)}); `tesela serve` offers it.")
 
 
 @command.command("list")
@@ -94,13 +92,8 @@ def list_(as_json: bool, home: Path | None) -> None:
             model.manifest.source,
         )
         for name, model in there.items()
-    ] + [
-        (entry.name, ", ".join(entry.tasks), "not pulled", entry.source)
-        for entry in missing
-    ]
-    screen.show_table(
-        ("Name", "Tasks", "Size", "Source"), rows, empty="There are no models."
-    )
+    ] + [(entry.name, ", ".join(entry.tasks), "not pulled", entry.source) for entry in missing]
+    screen.show_table(("Name", "Tasks", "Size", "Source"), rows, empty="There are no models.")
 
 
 @command.command("rm")
@@ -135,16 +128,12 @@ def verify(names: tuple[str, ...], home: Path | None) -> int:
     there = {model.name: model for model in shelf.installed(_folder(home))}
     unknown = [name for name in names if name not in there]
     if unknown:
-        raise NotFound(
-            f"the model {', '.join(unknown)} is not there; `tesela models list` shows what is"
-        )
+        raise NotFound(f"the model {', '.join(unknown)} is not there; `tesela models list` shows what is")
     damaged = False
     for name in names or there:
         wrong = shelf.verify(there[name])
         damaged = damaged or bool(wrong)
-        click.echo(
-            f"{name}: {'damaged: ' + ', '.join(wrong) + '; remove it and pull it again' if wrong else 'whole'}"
-        )
+        click.echo(f"{name}: {'damaged: ' + ', '.join(wrong) + '; remove it and pull it again' if wrong else 'whole'}")
     return 1 if damaged else 0
 
 

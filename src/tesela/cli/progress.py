@@ -45,7 +45,7 @@ def shown() -> Iterator[Report]:
 def _lines() -> Report:
     seen: set[str] = set()
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:  # noqa: ARG001 - a log has no use for every step
         if stage not in seen:
             seen.add(stage)
             click.echo(stage)

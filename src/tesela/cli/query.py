@@ -25,9 +25,7 @@ PREVIEW = 4
 @click.argument("prompt", required=False)
 @click.option("--system", help="System message.")
 @click.option("--temperature", type=float, help="Sampling temperature.")
-@click.option(
-    "--max-tokens", type=int, help="Longest answer, in the model's own tokens."
-)
+@click.option("--max-tokens", type=int, help="Longest answer, in the model's own tokens.")
 @click.option(
     "--image",
     "images",
@@ -74,9 +72,7 @@ def command(
         _refuse(
             endpoint,
             task,
-            given
-            | ({"system": system} if system else {})
-            | ({"image": images} if images else {}),
+            given | ({"system": system} if system else {}) | ({"image": images} if images else {}),
         )
         _embed(server, path, text, as_json)
         return
@@ -84,8 +80,7 @@ def command(
         _refuse(
             endpoint,
             task,
-            ({"system": system} if system else {})
-            | ({"image": images} if images else {}),
+            ({"system": system} if system else {}) | ({"image": images} if images else {}),
         )
         body: dict[str, Any] = {"prompt": text, **given}
     else:
@@ -102,31 +97,21 @@ def _prompt(prompt: str | None) -> str:
         try:
             parts.append(sys.stdin.buffer.read().decode("utf-8").strip())
         except UnicodeDecodeError as exc:
-            raise click.UsageError(
-                f"standard input is not UTF-8 text (byte {exc.start})"
-            ) from exc
+            raise click.UsageError(f"standard input is not UTF-8 text (byte {exc.start})") from exc
     text = "\n\n".join(part for part in parts if part)
     if not text:
-        raise click.UsageError(
-            'there is no prompt: tesela query ENDPOINT "your prompt", or text on standard input'
-        )
+        raise click.UsageError('there is no prompt: tesela query ENDPOINT "your prompt", or text on standard input')
     return text
 
 
 def _refuse(endpoint: str, task: str, flags: Iterable[str]) -> None:
     names = ", ".join("--" + name.replace("_", "-") for name in flags)
     if names:
-        raise Unsupported(
-            f"{endpoint!r} is an endpoint for {task}, which has no place for {names}"
-        )
+        raise Unsupported(f"{endpoint!r} is an endpoint for {task}, which has no place for {names}")
 
 
-def _messages(
-    system: str | None, text: str, images: Iterable[Path]
-) -> list[dict[str, Any]]:
-    pictures = [
-        {"type": "image_url", "image_url": {"url": _data_url(path)}} for path in images
-    ]
+def _messages(system: str | None, text: str, images: Iterable[Path]) -> list[dict[str, Any]]:
+    pictures = [{"type": "image_url", "image_url": {"url": _data_url(path)}} for path in images]
     content: Any = [{"type": "text", "text": text}, *pictures] if pictures else text
     return [
         *([{"role": "system", "content": system}] if system else []),
@@ -150,13 +135,9 @@ def _embed(server: Remote, path: str, text: str, as_json: bool) -> None:
         vector = answer["data"][0]["embedding"]
         shown = ", ".join(f"{component:.4f}" for component in vector[:PREVIEW])
     except (KeyError, IndexError, TypeError, ValueError) as exc:
-        raise UpstreamProtocolError(
-            "the answer holds no vector of numbers; --json shows it"
-        ) from exc
+        raise UpstreamProtocolError("the answer holds no vector of numbers; --json shows it") from exc
     if screen.is_terminal():
-        click.echo(
-            f"[{shown}, …] {len(vector)} dimensions; --json or a pipe gives all of them"
-        )
+        click.echo(f"[{shown}, …] {len(vector)} dimensions; --json or a pipe gives all of them")
     else:
         click.echo(json.dumps(vector))
 
@@ -195,9 +176,7 @@ def _texts_of(data: bytes) -> Iterator[str]:
     except ValueError as exc:
         raise UpstreamProtocolError("the server sent a chunk that is not JSON") from exc
     if "error" in chunk:
-        raise UpstreamRejected(
-            f"the answer broke off: {remote.message_of(data, 'no reason given')}"
-        )
+        raise UpstreamRejected(f"the answer broke off: {remote.message_of(data, 'no reason given')}")
     for choice in chunk.get("choices", ()):
         content = choice.get("text") or choice.get("delta", {}).get("content")
         if isinstance(content, str):

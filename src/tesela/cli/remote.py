@@ -77,9 +77,7 @@ class Remote:
             yield _as_they_come(response)
 
     @contextmanager
-    def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Iterator[requests.Response]:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[requests.Response]:
         with _plain_failures(self.host):
             response = self.session.request(
                 method,
@@ -125,32 +123,25 @@ def options(function: Function) -> Function:
     return host(token(function))
 
 
-def connect(
-    host: str | None, access_token: str | None, environ: Mapping[str, str] = os.environ
-) -> Remote:
+def connect(host: str | None, access_token: str | None, environ: Mapping[str, str] = os.environ) -> Remote:
     """The server that the flags name, else the local one with the access token that `tesela serve` keeps at home."""
     from tesela.config import load
 
     if host and access_token:
         return Remote(_with_scheme(host), access_token)
     config = load(None, environ, {})
-    chosen = (
-        _with_scheme(host)
-        if host
-        else _local_address(config.settings.host, config.settings.port)
-    )
+    configured = _local_address(config.settings.host, config.settings.port)
+    chosen = _with_scheme(host) if host else _kept(config.home, "address") or configured
     if not access_token and urlsplit(chosen).hostname in LOOPBACK:
-        access_token = _kept_token(config.home)
+        access_token = _kept(config.home, "token")
     if not access_token:
-        raise ConfigError(
-            f"there is no access token for {chosen}: pass --token or set DATABRICKS_TOKEN"
-        )
+        raise ConfigError(f"there is no access token for {chosen}: pass --token or set DATABRICKS_TOKEN")
     return Remote(chosen, access_token)
 
 
 def _local_address(host: str, port: int) -> str:
     """Where a client on this machine finds a server that listens on `host`."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -160,15 +151,14 @@ def _with_scheme(host: str) -> str:
     return host if "://" in host else "https://" + host
 
 
-def _kept_token(home: Path) -> str | None:
+def _kept(home: Path, name: str) -> str | None:
+    """What a server on this machine left in its home: `address` while it runs, `token` when it listens on loopback."""
     try:
-        return (home / "token").read_text(encoding="utf-8").strip()
+        return (home / name).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise ConfigError(
-            f"the access token in {home / 'token'} cannot be read: {exc.strerror}"
-        ) from exc
+        raise ConfigError(f"{home / name} cannot be read: {exc.strerror}") from exc
 
 
 def _json(response: requests.Response) -> Any:
@@ -187,9 +177,7 @@ def _plain_failures(host: str) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as exc:
-        raise UpstreamUnavailable(
-            f"{host} does not offer a valid TLS certificate: {_innermost(exc)}"
-        ) from exc
+        raise UpstreamUnavailable(f"{host} does not offer a valid TLS certificate: {_innermost(exc)}") from exc
     except (
         requests.exceptions.ReadTimeout,
         urllib3.exceptions.ReadTimeoutError,
@@ -201,14 +189,8 @@ def _plain_failures(host: str) -> Iterator[None]:
     ) as exc:
         raise UpstreamProtocolError(f"{host} ended the answer in the middle") from exc
     except requests.exceptions.ConnectionError as exc:
-        hint = (
-            "is `tesela serve` running?"
-            if urlsplit(host).hostname in LOOPBACK
-            else "is the address right?"
-        )
-        raise UpstreamUnavailable(
-            f"cannot reach {host} ({_innermost(exc)}): {hint}"
-        ) from exc
+        hint = "is `tesela serve` running?" if urlsplit(host).hostname in LOOPBACK else "is the address right?"
+        raise UpstreamUnavailable(f"cannot reach {host} ({_innermost(exc)}): {hint}") from exc
     except requests.exceptions.RequestException as exc:
         raise ConfigError(f"{host!r} cannot be called: {exc}") from exc
 
@@ -218,17 +200,11 @@ def _innermost(exc: BaseException) -> str:
     seen: BaseException = exc
     while True:
         reason = getattr(seen, "reason", None)
-        inner = (
-            reason
-            if isinstance(reason, BaseException)
-            else seen.__cause__ or seen.__context__
-        )
+        inner = reason if isinstance(reason, BaseException) else seen.__cause__ or seen.__context__
         if inner is None or (isinstance(seen, OSError) and seen.strerror):
             break
         seen = inner
-    return (
-        seen.strerror if isinstance(seen, OSError) and seen.strerror else str(seen)
-    ).lower()
+    return (seen.strerror if isinstance(seen, OSError) and seen.strerror else str(seen)).lower()
 
 
 def _refusal(response: requests.Response) -> UpstreamError:
@@ -249,9 +225,5 @@ def message_of(body: bytes, otherwise: str) -> str:
     if not isinstance(decoded, dict):
         return otherwise
     inner = decoded.get("error")
-    found = (
-        inner.get("message")
-        if isinstance(inner, dict)
-        else decoded.get("message") or inner
-    )
+    found = inner.get("message") if isinstance(inner, dict) else decoded.get("message") or inner
     return str(found) if found else otherwise

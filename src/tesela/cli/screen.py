@@ -16,16 +16,12 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str
-) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
     """A table on a terminal; lines of tab-separated cells, without a heading, when piped.  Says `empty` if it is."""
     rows = list(rows)
     if not is_terminal():
         for row in rows:
-            click.echo(
-                "\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row)
-            )
+            click.echo("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
         return
     if not rows:
         click.echo(empty)

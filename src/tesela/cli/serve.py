@@ -18,9 +18,7 @@ import click
     type=click.IntRange(0, 65535),
     help="Port to listen on, 0 for a free one. Default: 8787.",
 )
-@click.option(
-    "--workers", type=click.IntRange(1, 256), help="Gateway processes. Default: 1."
-)
+@click.option("--workers", type=click.IntRange(1, 256), help="Gateway processes. Default: 1.")
 @click.option(
     "--hot-routes/--no-hot-routes",
     default=None,

@@ -26,9 +26,7 @@ class Duration(click.ParamType[int]):
 
     name = "duration"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", str(value))
@@ -77,9 +75,7 @@ def create(comment: str, lifetime: int | None, home: Path | None) -> None:
       export DATABRICKS_TOKEN=$(tesela tokens create --comment ci --lifetime 1h)
     """
     with _store(home) as store:
-        access_token, info = store.create_token(
-            store.admin().id, comment, lifetime, time.time()
-        )
+        access_token, info = store.create_token(store.admin().id, comment, lifetime, time.time())
     click.echo(access_token)
     click.echo(
         f"Made access token {info.id}, which {_until(info.expires)}. It is not shown again.",
@@ -106,21 +102,14 @@ def list_(as_json: bool, home: Path | None) -> None:
                     "token_id": info.id,
                     "comment": info.comment,
                     "creation_time": int(info.created * 1000),
-                    "expiry_time": -1
-                    if math.isinf(info.expires)
-                    else int(info.expires * 1000),
+                    "expiry_time": -1 if math.isinf(info.expires) else int(info.expires * 1000),
                 }
                 for info in infos
             ]
         )
         return
-    rows = [
-        (info.id, info.comment, _day(info.created), _day(info.expires))
-        for info in infos
-    ]
-    screen.show_table(
-        ("Id", "Comment", "Made", "Expires"), rows, empty="There are no access tokens."
-    )
+    rows = [(info.id, info.comment, _day(info.created), _day(info.expires)) for info in infos]
+    screen.show_table(("Id", "Comment", "Made", "Expires"), rows, empty="There are no access tokens.")
 
 
 @command.command("revoke")
@@ -136,9 +125,7 @@ def revoke(token_ids: tuple[str, ...], home: Path | None) -> None:
     with _store(home) as store:
         missing = [one for one in token_ids if not store.revoke(one)]
     if missing:
-        raise NotFound(
-            f"there is no access token {', '.join(missing)}; `tesela tokens list` shows what there is"
-        )
+        raise NotFound(f"there is no access token {', '.join(missing)}; `tesela tokens list` shows what there is")
 
 
 @contextmanager
@@ -159,8 +146,4 @@ def _until(expires: float) -> str:
 
 
 def _day(moment: float) -> str:
-    return (
-        "never"
-        if math.isinf(moment)
-        else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    )
+    return "never" if math.isinf(moment) else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -19,12 +19,7 @@ def find(host: str, access_token: str, chat: str, embeddings: str) -> Target:
     target = Target(host, access_token, chat, embeddings)
     if chat and embeddings:
         return target
-    listed = (
-        wire_calls.decoded(
-            wire_calls.call(target, "GET", "/api/2.0/serving-endpoints")
-        ).get("endpoints")
-        or []
-    )
+    listed = wire_calls.decoded(wire_calls.call(target, "GET", "/api/2.0/serving-endpoints")).get("endpoints") or []
     ready = [one for one in listed if (one.get("state") or {}).get("ready") == "READY"]
     first: dict[str, str] = {}
     for one in ready:
@@ -43,32 +38,24 @@ def outcomes(target: Target) -> Iterator[Outcome]:
     yield from clients(target, sys.executable)
 
 
-def clients(
-    target: Target, python: str, *, modules: Sequence[str] = (), path: str = ""
-) -> Iterator[Outcome]:
+def clients(target: Target, python: str, *, modules: Sequence[str] = (), path: str = "") -> Iterator[Outcome]:
     """The real clients that the interpreter `python` can import, or those modules of ours.
 
     `path` is where `python` finds Tesela when it is not installed there.
     """
-    environ = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("DATABRICKS_", "MLFLOW_"))
-    }
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("DATABRICKS_", "MLFLOW_"))}
     environ |= {
         "DATABRICKS_HOST": target.host,
         "DATABRICKS_TOKEN": target.access_token,
         "TESELA_VERIFY_CHAT": target.chat,
         "TESELA_VERIFY_EMBEDDINGS": target.embeddings,
-        "NO_PROXY": ",".join(
-            filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost"))
-        ),
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost"))),
         "MLFLOW_ENABLE_TELEMETRY": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     if path:
         environ["PYTHONPATH"] = path
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - an interpreter that the caller chose
         [python, "-W", "ignore", "-m", "tesela.verify.clients", *modules],
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -82,6 +69,4 @@ def clients(
             yield Outcome(**json.loads(line))
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise UpstreamProtocolError(
-            f"the real clients could not be run with {python}: {last[0]}"
-        )
+        raise UpstreamProtocolError(f"the real clients could not be run with {python}: {last[0]}")

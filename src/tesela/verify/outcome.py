@@ -52,9 +52,7 @@ def require(condition: object, reason: str) -> None:
         raise UpstreamProtocolError(reason)
 
 
-def run(
-    calls: Iterable[Call], target: Target, *, real: bool = False, version: str = ""
-) -> Iterator[Outcome]:
+def run(calls: Iterable[Call], target: Target, *, real: bool = False, version: str = "") -> Iterator[Outcome]:
     """Makes the calls one after the other; none stops the rest."""
     for call in calls:
         began = time.monotonic()

@@ -84,9 +84,7 @@ def events(answer: requests.Response) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         field, _, data = line.partition(":")
-        require(
-            field == "data", f"the stream holds a line that MLflow refuses: {line!r}"
-        )
+        require(field == "data", f"the stream holds a line that MLflow refuses: {line!r}")
         if data.strip() == "[DONE]":
             done = True
         else:
@@ -97,9 +95,7 @@ def events(answer: requests.Response) -> list[dict[str, Any]]:
 
 
 def chat_answer(answer: dict[str, Any]) -> None:
-    require(
-        answer.get("object") == "chat.completion", f"object is {answer.get('object')!r}"
-    )
+    require(answer.get("object") == "chat.completion", f"object is {answer.get('object')!r}")
     message = answer["choices"][0]["message"]
     require(message.get("role") == "assistant", "the message has no role assistant")
     require(isinstance(message.get("content"), str), "the message has no text")
@@ -147,9 +143,7 @@ def openai_stream_usage(target: Target) -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    chunks = events(
-        call(target, "POST", "/serving-endpoints/chat/completions", {**body, **SHORT})
-    )
+    chunks = events(call(target, "POST", "/serving-endpoints/chat/completions", {**body, **SHORT}))
     require(
         chunks[-1].get("choices") == [],
         "the chunk with the usage is not the last, or has choices",
@@ -220,15 +214,8 @@ def openai_responses(target: Target) -> None:
     body = {"input": "Say hello.", "model": chat_of(target), "max_output_tokens": 16}
     answer = decoded(call(target, "POST", "/serving-endpoints/responses", body))
     require(answer.get("object") == "response", f"object is {answer.get('object')!r}")
-    parts = [
-        part
-        for item in answer["output"]
-        if item["type"] == "message"
-        for part in item["content"]
-    ]
-    require(
-        any(part["type"] == "output_text" for part in parts), "the output holds no text"
-    )
+    parts = [part for item in answer["output"] if item["type"] == "message" for part in item["content"]]
+    require(any(part["type"] == "output_text" for part in parts), "the output holds no text")
 
 
 def openai_models(target: Target) -> None:
@@ -244,9 +231,7 @@ def openai_models(target: Target) -> None:
 
 
 def sdk_discovery(target: Target) -> None:
-    answer = decoded(
-        call(target, "GET", "/.well-known/databricks-config", auth=NoAuth())
-    )
+    answer = decoded(call(target, "GET", "/.well-known/databricks-config", auth=NoAuth()))
     endpoint = answer.get("oidc_endpoint", "")
     require(
         endpoint.startswith(("http://", "https://")),
@@ -280,16 +265,12 @@ def sdk_query(target: Target) -> None:
 
 def sdk_list(target: Target) -> None:
     answer = decoded(call(target, "GET", "/api/2.0/serving-endpoints"))
-    require(
-        isinstance(answer.get("endpoints"), list), "the answer has no list of endpoints"
-    )
+    require(isinstance(answer.get("endpoints"), list), "the answer has no list of endpoints")
 
 
 def sdk_get(target: Target) -> None:
     name = chat_of(target)
-    answer = decoded(
-        call(target, "GET", f"/api/2.0/serving-endpoints/{quote(name, safe='')}")
-    )
+    answer = decoded(call(target, "GET", f"/api/2.0/serving-endpoints/{quote(name, safe='')}"))
     require(answer.get("name") == name, f"name is {answer.get('name')!r}")
     require(
         (answer.get("state") or {}).get("config_update"),
@@ -299,12 +280,8 @@ def sdk_get(target: Target) -> None:
 
 def served_model(target: Target) -> None:
     name = quote(chat_of(target), safe="")
-    entity = decoded(call(target, "GET", f"/api/2.0/serving-endpoints/{name}"))[
-        "config"
-    ]["served_entities"][0]["name"]
-    path = (
-        f"/serving-endpoints/{name}/served-models/{quote(entity, safe='')}/invocations"
-    )
+    entity = decoded(call(target, "GET", f"/api/2.0/serving-endpoints/{name}"))["config"]["served_entities"][0]["name"]
+    path = f"/serving-endpoints/{name}/served-models/{quote(entity, safe='')}/invocations"
     chat_answer(decoded(call(target, "POST", path, {"messages": QUESTION, **SHORT})))
 
 
@@ -327,9 +304,7 @@ def mlflow_stream(target: Target) -> None:
         "the first delta has no role: the old ChatDatabricks needs it",
     )
     last = [chunk for chunk in chunks if chunk["choices"]][-1]
-    require(
-        last["choices"][0].get("finish_reason"), "the last choice has no finish_reason"
-    )
+    require(last["choices"][0].get("finish_reason"), "the last choice has no finish_reason")
     counted(last)
 
 
@@ -341,11 +316,7 @@ def mlflow_list(target: Target) -> None:
 def mlflow_gateway(target: Target) -> None:
     name = quote(chat_of(target), safe="")
     endpoint = decoded(call(target, "GET", f"/api/2.0/endpoints/{name}"))
-    missing = [
-        key
-        for key in ("name", "endpoint_type", "model", "endpoint_url", "limit")
-        if key not in endpoint
-    ]
+    missing = [key for key in ("name", "endpoint_type", "model", "endpoint_url", "limit") if key not in endpoint]
     require(not missing, f"the endpoint lacks {', '.join(missing)}")
     require(
         "endpoints" in decoded(call(target, "GET", "/api/2.0/endpoints/")),
@@ -373,13 +344,9 @@ def langchain_chat(target: Target) -> None:
 
 def langchain_embeddings(target: Target) -> None:
     texts = [f"text {i}" for i in range(20)]
-    answer = decoded(
-        call(target, "POST", invocations(embeddings_of(target)), {"input": texts})
-    )
+    answer = decoded(call(target, "POST", invocations(embeddings_of(target)), {"input": texts}))
     vectors = [one["embedding"] for one in answer["data"]]
-    require(
-        len(vectors) == len(texts), f"{len(texts)} texts gave {len(vectors)} vectors"
-    )
+    require(len(vectors) == len(texts), f"{len(texts)} texts gave {len(vectors)} vectors")
     require(
         all(isinstance(one, list) for one in vectors),
         "vectors on invocations must be lists of numbers",

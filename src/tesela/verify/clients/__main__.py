@@ -21,9 +21,7 @@ def main() -> None:
         os.environ.get("TESELA_VERIFY_CHAT", ""),
         os.environ.get("TESELA_VERIFY_EMBEDDINGS", ""),
     )
-    for ours in sys.argv[1:] or [
-        ours for ours, (theirs, _) in TABLE.items() if is_importable(theirs)
-    ]:
+    for ours in sys.argv[1:] or [ours for ours, (theirs, _) in TABLE.items() if is_importable(theirs)]:
         distribution = TABLE[ours][1]
         calls = import_module(f"tesela.verify.clients.{ours}").CALLS
         for outcome in run(calls, target, real=True, version=version(distribution)):

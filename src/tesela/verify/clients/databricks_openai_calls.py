@@ -12,24 +12,18 @@ def connect(**settings: Any) -> Any:
 
 
 def chat(target: Target) -> None:
-    answer = connect().chat.completions.create(
-        model=chat_of(target), messages=QUESTION, max_tokens=8
-    )
+    answer = connect().chat.completions.create(model=chat_of(target), messages=QUESTION, max_tokens=8)
     require(answer.choices[0].message.content, "the message has no text")
 
 
 def stream(target: Target) -> None:
-    chunks = connect().chat.completions.create(
-        model=chat_of(target), messages=QUESTION, max_tokens=8, stream=True
-    )
+    chunks = connect().chat.completions.create(model=chat_of(target), messages=QUESTION, max_tokens=8, stream=True)
     texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
     require("".join(texts), "the stream has no text")
 
 
 def responses(target: Target) -> None:
-    answer = connect().responses.create(
-        model=chat_of(target), input="Say hello.", max_output_tokens=16
-    )
+    answer = connect().responses.create(model=chat_of(target), input="Say hello.", max_output_tokens=16)
     require(answer.output_text, "the response has no text")
 
 
@@ -38,9 +32,7 @@ def ai_gateway(target: Target) -> None:
         answer = connect(**{setting: True}).chat.completions.create(
             model=chat_of(target), messages=QUESTION, max_tokens=8
         )
-        require(
-            answer.choices[0].message.content, f"the message has no text with {setting}"
-        )
+        require(answer.choices[0].message.content, f"the message has no text with {setting}")
 
 
 CALLS = [

@@ -38,9 +38,7 @@ def client(module: str) -> Any:
     return import_module(module)
 
 
-def raises(
-    expected: type[BaseException], act: Any, *arguments: Any, **named: Any
-) -> None:
+def raises(expected: type[BaseException], act: Any, *arguments: Any, **named: Any) -> None:
     """Raises unless `act` raises the very class that the client has for this failure."""
     try:
         act(*arguments, **named)

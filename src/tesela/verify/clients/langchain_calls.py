@@ -8,9 +8,7 @@ from tesela.verify.questions import SCHEMA, TOOL
 
 
 def chat_model(target: Target, **settings: Any) -> Any:
-    return client("databricks_langchain").ChatDatabricks(
-        endpoint=chat_of(target), max_tokens=64, **settings
-    )
+    return client("databricks_langchain").ChatDatabricks(endpoint=chat_of(target), max_tokens=64, **settings)
 
 
 def invoke(target: Target) -> None:
@@ -28,11 +26,7 @@ def stream(target: Target) -> None:
 
 
 def tools(target: Target) -> None:
-    answer = (
-        chat_model(target)
-        .bind_tools([TOOL], tool_choice="weather")
-        .invoke("Weather in Rome?")
-    )
+    answer = chat_model(target).bind_tools([TOOL], tool_choice="weather").invoke("Weather in Rome?")
     require(
         answer.tool_calls and answer.tool_calls[0]["name"] == "weather",
         "the forced tool was not called",
@@ -53,9 +47,7 @@ def structured(target: Target) -> None:
 
 
 def embeddings(target: Target) -> None:
-    model = client("databricks_langchain").DatabricksEmbeddings(
-        endpoint=embeddings_of(target)
-    )
+    model = client("databricks_langchain").DatabricksEmbeddings(endpoint=embeddings_of(target))
     vectors = model.embed_documents([f"text {i}" for i in range(21)])
     require(
         len(vectors) == 21 and vectors[0] != vectors[20],

@@ -29,16 +29,12 @@ def gateway_token(target: Target) -> Iterator[None]:
 
 
 def predict(target: Target) -> None:
-    answer = connect().predict(
-        endpoint=chat_of(target), inputs={"messages": QUESTION, "max_tokens": 8}
-    )
+    answer = connect().predict(endpoint=chat_of(target), inputs={"messages": QUESTION, "max_tokens": 8})
     require(answer["choices"][0]["message"]["content"], "the message has no text")
 
 
 def predict_embeddings(target: Target) -> None:
-    answer = connect().predict(
-        endpoint=embeddings_of(target), inputs={"input": ["one", "two"]}
-    )
+    answer = connect().predict(endpoint=embeddings_of(target), inputs={"input": ["one", "two"]})
     require(
         len(answer["data"]) == 2 and isinstance(answer["data"][0]["embedding"], list),
         "no lists of numbers came",
@@ -48,11 +44,7 @@ def predict_embeddings(target: Target) -> None:
 def predict_stream(target: Target) -> None:
     inputs = {"messages": QUESTION, "max_tokens": 8}
     chunks = list(connect().predict_stream(endpoint=chat_of(target), inputs=inputs))
-    texts = [
-        choice["delta"].get("content") or ""
-        for chunk in chunks
-        for choice in chunk["choices"]
-    ]
+    texts = [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
     require("".join(texts), "the stream has no text")
     require([chunk for chunk in chunks if chunk.get("usage")], "no chunk has the usage")
 
@@ -77,9 +69,7 @@ def gateway(target: Target) -> None:
             server.get_endpoint(chat_of(target)).endpoint_type == "llm/v1/chat",
             "the endpoint has another type",
         )
-        answer = server.predict(
-            endpoint=chat_of(target), inputs={"messages": QUESTION, "max_tokens": 8}
-        )
+        answer = server.predict(endpoint=chat_of(target), inputs={"messages": QUESTION, "max_tokens": 8})
     require(answer["choices"][0]["message"]["content"], "the message has no text")
 
 

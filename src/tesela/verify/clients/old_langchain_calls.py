@@ -8,9 +8,7 @@ from tesela.verify.questions import SCHEMA, TOOL
 
 
 def chat_model(target: Target) -> Any:
-    return client("langchain_databricks").ChatDatabricks(
-        endpoint=chat_of(target), max_tokens=64
-    )
+    return client("langchain_databricks").ChatDatabricks(endpoint=chat_of(target), max_tokens=64)
 
 
 def invoke(target: Target) -> None:
@@ -30,11 +28,7 @@ def stream(target: Target) -> None:
 
 
 def tools(target: Target) -> None:
-    answer = (
-        chat_model(target)
-        .bind_tools([TOOL], tool_choice="weather")
-        .invoke("Weather in Rome?")
-    )
+    answer = chat_model(target).bind_tools([TOOL], tool_choice="weather").invoke("Weather in Rome?")
     require(
         answer.tool_calls and answer.tool_calls[0]["name"] == "weather",
         "the forced tool was not called",
@@ -51,9 +45,7 @@ def structured(target: Target) -> None:
 
 
 def embeddings(target: Target) -> None:
-    model = client("langchain_databricks").DatabricksEmbeddings(
-        endpoint=embeddings_of(target)
-    )
+    model = client("langchain_databricks").DatabricksEmbeddings(endpoint=embeddings_of(target))
     vectors = model.embed_documents([f"text {i}" for i in range(21)])
     require(
         len(vectors) == 21 and vectors[0] != vectors[20],

@@ -17,9 +17,7 @@ def connect(target: Target, access_token: str = "") -> Any:
 
 
 def chat(target: Target) -> None:
-    answer = connect(target).chat.completions.create(
-        model=chat_of(target), messages=QUESTION, max_tokens=8
-    )
+    answer = connect(target).chat.completions.create(model=chat_of(target), messages=QUESTION, max_tokens=8)
     require(answer.choices[0].message.content, "the message has no text")
     require(
         answer.choices[0].finish_reason in ("stop", "length"),
@@ -30,9 +28,7 @@ def chat(target: Target) -> None:
 
 def stream(target: Target) -> None:
     chunks = list(
-        connect(target).chat.completions.create(
-            model=chat_of(target), messages=QUESTION, max_tokens=8, stream=True
-        )
+        connect(target).chat.completions.create(model=chat_of(target), messages=QUESTION, max_tokens=8, stream=True)
     )
     require(
         "".join(chunk.choices[0].delta.content or "" for chunk in chunks),
@@ -68,9 +64,7 @@ def tools(target: Target) -> None:
         max_tokens=64,
     )
     calls = answer.choices[0].message.tool_calls
-    require(
-        calls and calls[0].function.name == "weather", "the forced tool was not called"
-    )
+    require(calls and calls[0].function.name == "weather", "the forced tool was not called")
     require(
         "city" in json.loads(calls[0].function.arguments),
         "the arguments do not follow the tool's schema",
@@ -93,9 +87,7 @@ def structured(target: Target) -> None:
 
 
 def embeddings(target: Target) -> None:
-    answer = connect(target).embeddings.create(
-        model=embeddings_of(target), input=["one", "two"]
-    )
+    answer = connect(target).embeddings.create(model=embeddings_of(target), input=["one", "two"])
     vectors = [one.embedding for one in answer.data]
     require(
         len(vectors) == 2 and vectors[0] != vectors[1],
@@ -108,17 +100,13 @@ def embeddings(target: Target) -> None:
 
 
 def responses(target: Target) -> None:
-    answer = connect(target).responses.create(
-        model=chat_of(target), input="Say hello.", max_output_tokens=16
-    )
+    answer = connect(target).responses.create(model=chat_of(target), input="Say hello.", max_output_tokens=16)
     require(answer.output_text, "the response has no text")
 
 
 def responses_stream(target: Target) -> None:
     events = list(
-        connect(target).responses.create(
-            model=chat_of(target), input="Say hello.", max_output_tokens=16, stream=True
-        )
+        connect(target).responses.create(model=chat_of(target), input="Say hello.", max_output_tokens=16, stream=True)
     )
     kinds = [event.type for event in events]
     require(kinds[0] == "response.created", f"the first event is {kinds[0]}")
@@ -145,9 +133,7 @@ def errors(target: Target) -> None:
     )
     raises(openai.BadRequestError, create, model=chat_of(target), messages="not a list")
     stranger = connect(target, "dapi" + "0" * 32).chat.completions.create
-    raises(
-        openai.AuthenticationError, stranger, model=chat_of(target), messages=QUESTION
-    )
+    raises(openai.AuthenticationError, stranger, model=chat_of(target), messages=QUESTION)
 
 
 CALLS = [

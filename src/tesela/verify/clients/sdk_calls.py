@@ -15,15 +15,11 @@ def connect(target: Target, access_token: str = "") -> Any:
 
 def messages() -> list[Any]:
     serving = client("databricks.sdk.service.serving")
-    return [
-        serving.ChatMessage(role=serving.ChatMessageRole.USER, content="Say hello.")
-    ]
+    return [serving.ChatMessage(role=serving.ChatMessageRole.USER, content="Say hello.")]
 
 
 def query(target: Target) -> None:
-    answer = connect(target).serving_endpoints.query(
-        chat_of(target), messages=messages(), max_tokens=8
-    )
+    answer = connect(target).serving_endpoints.query(chat_of(target), messages=messages(), max_tokens=8)
     require(answer.choices[0].message.content, "the message has no text")
     require(
         answer.choices[0].finish_reason,
@@ -34,9 +30,7 @@ def query(target: Target) -> None:
 
 
 def query_embeddings(target: Target) -> None:
-    answer = connect(target).serving_endpoints.query(
-        embeddings_of(target), input=["one", "two"]
-    )
+    answer = connect(target).serving_endpoints.query(embeddings_of(target), input=["one", "two"])
     require(
         len(answer.data) == 2 and len(answer.data[0].embedding) > 1,
         "two texts must give two vectors",
