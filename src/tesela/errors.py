@@ -14,7 +14,7 @@
     │   ├── HeadTooLarge             431     BAD_REQUEST
     │   └── RateLimited              429     REQUEST_LIMIT_EXCEEDED
     ├── UpstreamError                        what we called failed          another entity?
-    │   ├── UpstreamRejected         (theirs) BAD_REQUEST …                 no
+    │   ├── UpstreamRejected         (theirs) INVALID_PARAMETER_VALUE       no
     │   ├── UpstreamUnauthorized     502     INTERNAL_ERROR                 yes
     │   ├── UpstreamRateLimited      429     REQUEST_LIMIT_EXCEEDED         yes
     │   ├── UpstreamUnavailable      503     TEMPORARILY_UNAVAILABLE        yes
@@ -40,7 +40,7 @@ class TeselaError(Exception):
     `reason` is OpenAI's machine-readable word for the same failure, where it has one.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
     type: ClassVar[str] = "server_error"
     retryable: ClassVar[bool] = False
@@ -150,12 +150,31 @@ class UpstreamError(TeselaError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider refused the request itself (a 4xx that is neither about our key nor about load)."""
+    """The provider refused the request itself (a 4xx that is neither about our key nor about load).
+
+    Its own status is passed on.  The code is one that the Databricks SDK maps, so that MLflow does not repeat a 413 or
+    a 422 seven times.
+    """
 
     status = 400
-    code = "BAD_REQUEST"
+    code = "INVALID_PARAMETER_VALUE"
     type = "invalid_request_error"
     retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        reason: str | None = None,
+        retry_after_s: int | None = None,
+        upstream_status: int | None = None,
+    ) -> None:
+        super().__init__(
+            message, param=param, reason=reason, retry_after_s=retry_after_s, upstream_status=upstream_status
+        )
+        if upstream_status is not None and 400 <= upstream_status < 500:
+            self.status = upstream_status
 
 
 class UpstreamUnauthorized(UpstreamError):

@@ -139,7 +139,7 @@ class Upstream(Struct, frozen=True):
 
     `headers` hold the key and never leave this process but towards the origin; the repr leaves them out.  `limit` is
     how many calls may be in flight from one worker, 0 for no limit; `script` belongs to the scripted
-    provider; `heads` is where the transport keeps the request heads that it has rendered.
+    provider; `links` is where the transport keeps what it has worked out for each path.
     """
 
     origin: Origin
@@ -150,7 +150,7 @@ class Upstream(Struct, frozen=True):
     capabilities: Capabilities = Capabilities()
     limit: int = 0
     script: Any = None
-    heads: dict[str, bytes] = msgspec.field(default_factory=dict)
+    links: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Upstream({self.origin.scheme}://{self.origin.authority}{self.base_path}, model={self.model!r})"

@@ -13,7 +13,7 @@ import httptools
 from tesela.errors import TeselaError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
 from tesela.gateway import glance
 from tesela.gateway.seams import Headers, Listener
-from tesela.serving import Origin, Timeouts, Upstream
+from tesela.serving import Timeouts, Upstream
 
 JOIN_BELOW = 65536
 """Bytes up to which head and body are joined for one write; above, copying costs more than a second buffer."""
@@ -35,31 +35,27 @@ class Keeper(Protocol):
 class Attempt:
     """One call to one upstream: what was asked for, by whom, and until when."""
 
-    __slots__ = (
-        "body", "connection", "deadline", "dialing", "head", "listener", "paused", "pools", "received", "retried",
-        "sent_at", "total", "upstream",
-    )  # fmt: skip
+    # Defaults on the class: an instance pays only for what differs, on every request.
+    connection: "Connection | None" = None
+    dialing: asyncio.Task[None] | None = None
+    paused = False
+    received = False
+    retried = False
 
-    def __init__(self, pools: Keeper, upstream: Upstream, head: bytes, body: bytes, listener: Listener) -> None:
+    def __init__(
+        self, pools: Keeper, upstream: Upstream, head: bytes, body: bytes, listener: Listener, patience_s: float
+    ) -> None:
         self.pools = pools
         self.upstream = upstream
         self.head = head
         self.body = body
         self.listener = listener
-        self.connection: Connection | None = None
-        self.dialing: asyncio.Task[None] | None = None
-        self.paused = False
-        self.received = False
-        self.retried = False
-        self.sent_at = pools.loop.time()
-        timeouts = upstream.timeouts
-        self.total = self.sent_at + timeouts.total_s
-        # Connecting has its own limit; the first byte is waited for from then on.
-        self.deadline = min(self.total, self.sent_at + timeouts.connect_s + timeouts.first_byte_s)
+        self.sent_at = now = pools.loop.time()
+        self.deadline = now + patience_s
 
     def pause(self) -> None:
         self.paused = True
-        self.deadline = self.total
+        self.deadline = self.sent_at + self.upstream.timeouts.total_s
         if self.connection is not None:
             self.connection.transport.pause_reading()
 
@@ -71,7 +67,8 @@ class Attempt:
 
     def touch(self) -> None:
         """Bytes came: the next ones have the idle limit's time."""
-        self.deadline = min(self.total, self.pools.loop.time() + self.upstream.timeouts.idle_s)
+        limits = self.upstream.timeouts
+        self.deadline = min(self.sent_at + limits.total_s, self.pools.loop.time() + limits.idle_s)
 
     def cancel(self) -> None:
         self._leave()
@@ -93,15 +90,10 @@ class Attempt:
         self.connection = None
         self.listener.on_end()
 
-    def end_whole(self, body: bytes) -> None:
-        self.pools.under_way.discard(self)
-        self.connection = None
-        self.listener.on_answer(body)
-
     def lateness(self, now: float) -> UpstreamTimeout:
         limits: Timeouts = self.upstream.timeouts
         name = called(self.upstream)
-        if self.total <= now:
+        if self.sent_at + limits.total_s <= now:
             return UpstreamTimeout(f"{name} did not finish within {limits.total_s:g} s")
         if self.received:
             return UpstreamTimeout(f"{name} sent nothing for {limits.idle_s:g} s")
@@ -129,9 +121,9 @@ class Attempt:
 class Connection(asyncio.Protocol):
     """A connection to one origin.  Between two calls it rests in the pool."""
 
-    def __init__(self, pools: Keeper, origin: Origin) -> None:
+    def __init__(self, pools: Keeper, idle: "list[Connection]") -> None:
         self.pools = pools
-        self.origin = origin
+        self.idle = idle
         self.transport: asyncio.Transport
         self.rested_at = 0.0
         self.used = 0
@@ -178,9 +170,10 @@ class Connection(asyncio.Protocol):
             attempt.received = True
             body = self._familiar.body(data)
             if body is not None:
-                self._attempt = None
+                self._attempt = attempt.connection = None
+                self.pools.under_way.discard(attempt)
                 self._put_back(attempt)
-                attempt.end_whole(body)
+                attempt.listener.on_answer(body)
                 return
         try:
             self._parser.feed_data(data)
@@ -207,12 +200,12 @@ class Connection(asyncio.Protocol):
         attempt.end()
 
     def _put_back(self, attempt: Attempt) -> None:
-        transport = self.transport
-        if transport.get_write_buffer_size() or transport.is_closing():
-            transport.close()
+        # A server may answer before it has read all of a large request, and may not want the rest.
+        if len(attempt.body) >= JOIN_BELOW and self.transport.get_write_buffer_size():
+            self.transport.close()
             return
         if attempt.paused:
-            transport.resume_reading()
+            self.transport.resume_reading()
         self.pools.rest(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -26,6 +26,7 @@ MAX_ANSWER = 256 * 1024 * 1024
 STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
 """Content types of answers that come in events."""
 
+JSON_LINES = b"content-type: application/json\r\nserved-model-name: %b\r\nx-request-id: %b\r\n"
 NOT_A_STREAM = "the provider was asked for a stream and did not answer with one"
 
 _log = logging.getLogger("tesela.gateway")
@@ -38,6 +39,7 @@ class Invocation:
     _handle: Handle | None = None
     _exchange: Exchange | None = None
     _relay: Relay | Gather | None = None
+    _answer: list[bytes] | None = None
     _size = 0
     _status = 0
     _retry_after: int | None = None
@@ -53,30 +55,33 @@ class Invocation:
         self._question = question
         self._credential = credential
         self._request_id = request_id
-        self._left: tuple[ServedEntity, ...] = question.entities or traffic.order(question.endpoint, random.random)
-        self._entity: ServedEntity = self._left[0]
+        order = question.entities or traffic.order(question.endpoint, random.random)
+        self._entity: ServedEntity = order[0]
+        self._left: tuple[ServedEntity, ...] = order[1:]
         self._started = gateway.loop.time()
-        self._answer: list[bytes] = []
 
     # ------------------------------------------------------------ towards the upstream
 
     def start(self) -> None:
         """Send to the first served entity.  Raises TeselaError when nothing could be sent."""
         while True:
-            self._entity, self._left = self._left[0], self._left[1:]
             try:
                 self._send()
             except TeselaError as error:
                 if not (error.retryable and self._left):
-                    self._record(error.status)
                     raise
+                self._next()
             else:
                 return
+
+    def _next(self) -> None:
+        self._entity, self._left = self._left[0], self._left[1:]
 
     def _send(self) -> None:
         question, entity, gateway = self._question, self._entity, self._gateway
         upstream = entity.upstream
-        self._admitted = admit(gateway.in_flight, entity, question.endpoint.name)
+        if upstream.limit:
+            self._admitted = admit(gateway.in_flight, entity, question.endpoint.name)
         try:
             provider = gateway.providers[entity.provider]
             translation = provider.translations[question.task]
@@ -124,6 +129,8 @@ class Invocation:
         relay = self._relay
         if relay is None or self._status >= 400:
             self._size += len(data)
+            if self._answer is None:
+                self._answer = []
             self._answer.append(data)
             if self._size > MAX_ANSWER:
                 self._give_up(UpstreamProtocolError(f"the provider's answer is larger than {MAX_ANSWER} bytes"))
@@ -146,11 +153,10 @@ class Invocation:
             self._finish_stream(relay)
 
     def on_answer(self, body: bytes) -> None:
+        self._handle = None
         if self._relay is not None:
             self.on_failure(UpstreamProtocolError(NOT_A_STREAM))
         else:
-            self._handle = None
-            self._status = 200
             self._whole(body)
 
     def on_end(self) -> None:
@@ -159,7 +165,7 @@ class Invocation:
         if self._status >= 400:
             self.on_failure(self._refused())
         elif relay is None:
-            self._whole(self._answer[0] if len(self._answer) == 1 else b"".join(self._answer))
+            self._whole(b"".join(self._answer or ()))
         else:
             try:
                 if isinstance(relay, Relay):
@@ -189,7 +195,8 @@ class Invocation:
             self._caller.send(body)
             self._caller.close()
         else:
-            self._caller.answer(200, self._lines(b"application/json"), body)
+            name, request_id = self._entity.name.encode(), self._request_id.encode()
+            self._caller.answer(200, JSON_LINES % (name, request_id), body)
 
     def _end_stream(self, relay: Relay) -> None:
         if relay.source.done:
@@ -214,9 +221,10 @@ class Invocation:
             return
         self._dismiss()
         if error.retryable and self._left and not self._opened:
-            self._answer.clear()
+            self._answer = None
             self._size = 0
             try:
+                self._next()
                 self.start()
             except Exception as exc:
                 self._fail(boundary(exc, self._request_id))
@@ -225,7 +233,7 @@ class Invocation:
 
     def _refused(self) -> TeselaError:
         provider = self._gateway.providers[self._entity.provider]
-        return provider.failure(self._status, b"".join(self._answer), self._retry_after)
+        return provider.failure(self._status, b"".join(self._answer or ()), self._retry_after)
 
     def _give_up(self, error: TeselaError) -> None:
         handle, self._handle = self._handle, None
@@ -294,16 +302,19 @@ class Invocation:
     # ------------------------------------------------------------ the end
 
     def _over(self, status: int, counted: usage.Usage | None) -> None:
-        self._dismiss()
-        self._gateway.under_way.discard(self)
-        self._record(status, counted)
+        gateway = self._gateway
+        if self._admitted:
+            self._dismiss()
+        gateway.under_way.discard(self)
+        key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
+        gateway.tally.add(key, status, counted)
+
+    def refused(self, error: TeselaError) -> None:
+        """It could not be sent anywhere, and its caller has been told."""
+        self._over(error.status, None)
 
     def _answer_id(self) -> str:
         return self._request_id.replace("-", "")
-
-    def _record(self, status: int, counted: usage.Usage | None = None) -> None:
-        key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
-        self._gateway.tally.add(key, status, counted)
 
 
 def _retry_after(headers: Headers) -> int | None:

@@ -63,6 +63,7 @@ class Gateway:
     def begin(self, caller: Caller, door: Door, credential: Credential, body: bytes) -> Invocation | None:
         """Answer one request.  None when it is answered already, because it could not be sent anywhere."""
         request_id = self.next_id()
+        invocation: Invocation | None = None
         try:
             question = ask.read(self.snapshot, door, credential.principal, body)
             invocation = Invocation(self, caller, question, credential, request_id)
@@ -71,7 +72,10 @@ class Gateway:
                 self._looking = self.loop.call_later(self.patience_s / 8, self._look)
             invocation.start()
         except Exception as exc:
-            refuse(caller, boundary(exc, request_id), request_id)
+            error = boundary(exc, request_id)
+            if invocation is not None:
+                invocation.refused(error)
+            refuse(caller, error, request_id)
             return None
         return invocation
 

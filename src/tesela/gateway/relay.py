@@ -165,6 +165,8 @@ class Relay:
                 chunk = _with_role(chunk)
             if b'"choices"' not in chunk:
                 chunk = chunk.replace(b"{", b'{"choices":[],' if chunk.strip() != b"{}" else b'{"choices":[]', 1)
+            if b"\xe2\x80" in chunk or b"\xc2\x85" in chunk:
+                chunk = _escaped(chunk)
             if _FINISH.search(chunk):
                 self._held = chunk
             else:
@@ -237,6 +239,16 @@ def _raise_if_error(event: Event) -> None:
         raise UpstreamProtocolError("the provider sent an event that is not a JSON object") from exc
     if found.error_code or event.name == b"error":
         raise UpstreamProtocolError(found.message or _Message().message, reason=found.error_code)
+
+
+def _escaped(chunk: bytes) -> bytes:
+    """The chunk without raw U+2028, U+2029 and U+0085, which MLflow's reader takes for the ends of lines.
+
+    They can only stand inside JSON strings, where their escapes mean the same.
+    """
+    for raw, escape in ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085")):
+        chunk = chunk.replace(raw, escape)
+    return chunk
 
 
 def _with_usage(chunk: bytes, counted: bytes) -> bytes:

@@ -32,16 +32,18 @@ class Pools:
         self, upstream: Upstream, path: str, headers: Sequence[tuple[str, str]], body: bytes, listener: Listener
     ) -> Attempt:
         """Send a POST.  Raises nothing: what goes wrong reaches the listener."""
-        head = upstream.heads.get(path)
-        if head is None:
-            head = upstream.heads[path] = _head(upstream, path)
+        link = upstream.links.get(path)
+        if link is None or link.pools is not self:
+            link = upstream.links[path] = Link(self, upstream, path)
+        head = link.head
         if headers:
             head += "".join(f"{field}: {content}\r\n" for field, content in headers).encode("latin-1")
-        attempt = Attempt(self, upstream, b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, listener)
+        head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
+        attempt = Attempt(self, upstream, head, body, listener, link.patience_s)
         self.under_way.add(attempt)
         if self._ticking is None:
             self._ticking = self.loop.call_later(TICK_S, self._tick)
-        idle = self._idle.get(upstream.origin)
+        idle = link.idle
         while idle:
             connection = idle.pop()
             if not connection.transport.is_closing():
@@ -61,10 +63,12 @@ class Pools:
         origin, limit = attempt.upstream.origin, attempt.upstream.timeouts.connect_s
         try:
             async with asyncio.timeout(limit):
-                connection = await self.dialer.dial(origin, lambda: Connection(self, origin))
+                connection = await self.dialer.dial(origin, lambda: Connection(self, self.idle(origin)))
         except TimeoutError:
+            attempt.dialing = None
             attempt.fail(UpstreamTimeout(f"no connection to {called(attempt.upstream)} within {limit:g} s"))
         except OSError as exc:
+            attempt.dialing = None
             attempt.fail(UpstreamUnavailable(_unreachable(attempt.upstream, exc), retry_after_s=1))
         else:
             attempt.dialing = None
@@ -72,7 +76,7 @@ class Pools:
 
     def rest(self, connection: Connection) -> None:
         """Take a connection back, to be used again."""
-        idle = self._idle.setdefault(connection.origin, [])
+        idle = connection.idle
         if len(idle) >= MAX_IDLE:
             connection.transport.close()
             return
@@ -82,23 +86,25 @@ class Pools:
             self._ticking = self.loop.call_later(TICK_S, self._tick)
 
     def forget(self, connection: Connection) -> None:
-        idle = self._idle.get(connection.origin)
-        if idle and connection in idle:
-            idle.remove(connection)
+        if connection in connection.idle:
+            connection.idle.remove(connection)
+
+    def idle(self, origin: Origin) -> list[Connection]:
+        """The connections to an origin that rest.  The list itself stays, so it can be kept."""
+        return self._idle.setdefault(origin, [])
 
     def _tick(self) -> None:
         now = self.loop.time()
         for attempt in [attempt for attempt in self.under_way if attempt.deadline <= now]:
             attempt.fail(attempt.lateness(now))
-        for origin, idle in list(self._idle.items()):
+        resting = False
+        for idle in self._idle.values():
             stale = [connection for connection in idle if connection.rested_at + KEEP_S <= now]
             for connection in stale:
                 idle.remove(connection)
                 connection.transport.close()
-            if not idle:
-                del self._idle[origin]
-        busy = self.under_way or self._idle
-        self._ticking = self.loop.call_later(TICK_S, self._tick) if busy else None
+            resting = resting or bool(idle)
+        self._ticking = self.loop.call_later(TICK_S, self._tick) if resting or self.under_way else None
 
     def close(self) -> None:
         """Close what rests and break off what is under way, without telling the listeners."""
@@ -109,7 +115,21 @@ class Pools:
         for idle in self._idle.values():
             for connection in idle:
                 connection.transport.close()
-        self._idle.clear()
+            idle.clear()
+
+
+class Link:
+    """What is the same for all calls of one upstream and path: the head, where connections rest, how long to wait."""
+
+    __slots__ = ("head", "idle", "patience_s", "pools")
+
+    def __init__(self, pools: Pools, upstream: Upstream, path: str) -> None:
+        self.pools = pools
+        self.head = _head(upstream, path)
+        self.idle = pools.idle(upstream.origin)
+        # Connecting has its own limit; the first byte is waited for from then on.
+        limits = upstream.timeouts
+        self.patience_s = min(limits.total_s, limits.connect_s + limits.first_byte_s)
 
 
 def _head(upstream: Upstream, path: str) -> bytes:

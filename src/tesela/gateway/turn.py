@@ -77,6 +77,8 @@ class HotTurn:
         if self.response_complete:
             return
         self.response_complete = True
+        # Whoever is done with must not keep the other alive: a ring of objects would wait for the collector.
+        self.invocation = None
         tail = b"content-length: %d\r\n\r\n" if self.keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
         protocol.transport.write(b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail % len(body), body)))
         protocol.turn_over(self)
@@ -101,6 +103,7 @@ class HotTurn:
     def close(self) -> None:
         if not self.response_complete:
             self.response_complete = True
+            self.invocation = None
             self._protocol.transport.write(b"".join((*self.parts, b"0\r\n\r\n")))
             self._protocol.turn_over(self)
 

@@ -1,4 +1,4 @@
-"""What providers that speak the unified form have in common: the model's name is swapped, the rest goes on as it came."""
+"""What providers that speak the unified form share: the name of the model is swapped, the rest goes on as it came."""
 
 import msgspec
 

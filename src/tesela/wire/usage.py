@@ -9,6 +9,10 @@ KEY = b'"usage"'
 _OBJECT = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 
 
+SMALL = 2048
+"""Bytes up to which skipping through the whole answer in C costs less than a match."""
+
+
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts of one invocation.  Embeddings have no completion tokens."""
 
@@ -35,7 +39,7 @@ def find(body: bytes) -> Usage | None:
     at = body.rfind(KEY)
     if at < 0:
         return None
-    match = _OBJECT.match(body, at)
+    match = _OBJECT.match(body, at) if len(body) > SMALL else None
     try:
         if match is not None:
             return _usage.decode(match[1])
