@@ -47,7 +47,8 @@ def _reference(weights: dict[str, Floats], ids: list[int]) -> Floats:
     def norm(x: Floats, name: str) -> Floats:
         centred = x - x.mean(-1, keepdims=True)
         scaled = centred / numpy.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
-        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        result: Floats = scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return result
 
     erf = numpy.vectorize(math.erf, otypes=[numpy.float32])
     x = weights["embeddings.word_embeddings.weight"][ids]

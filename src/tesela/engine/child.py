@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -62,9 +62,8 @@ class Child:
             raise EngineError(f"cannot be started: {exc.strerror}") from exc
         finally:
             os.close(descriptor)
-        assert process.stdin is not None
         # Through the pipe, because the key would be seen by everyone among the arguments.
-        process.stdin.write(msgspec.json.encode(spec) + b"\n")
+        cast(asyncio.StreamWriter, process.stdin).write(msgspec.json.encode(spec) + b"\n")
         return cls(spec, process, log, start)
 
     async def ready(self) -> dict[str, Any]:
@@ -72,12 +71,13 @@ class Child:
 
         Raises EngineError, and ConfigError when trying again would end the same way.
         """
-        assert self._process.stdout is not None
         try:
             async with asyncio.timeout(self.spec.start_timeout_s):
-                raw = await self._process.stdout.readline()
+                raw = await cast(asyncio.StreamReader, self._process.stdout).readline()
                 if not raw:
-                    raise EngineError(await self.wait())
+                    died = await self.wait()
+                    self.kill()
+                    raise EngineError(died)
         except TimeoutError as exc:
             self.kill()
             raise EngineError(f"not ready after {self.spec.start_timeout_s:g} s{self._last_words()}") from exc

@@ -23,7 +23,7 @@ def serve(spec: EngineSpec, announce: Announce) -> int:
     on_orphaned(_kill_group)
     try:
         # The leash is a single thread until here but for the one that waits for the parent, which holds no lock.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  the command is the operator's own, from the configuration
             spec.argv,
             env={**os.environ, **spec.env},
             stdin=subprocess.DEVNULL,

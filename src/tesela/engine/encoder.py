@@ -29,7 +29,7 @@ class Encoder:
     def __init__(self, spec: EngineSpec) -> None:
         try:
             import numpy
-            import onnxruntime  # type: ignore[import-untyped]
+            import onnxruntime
             import tokenizers
         except ImportError as exc:
             raise ConfigError(f"{spec.name!r} needs the local engine: pip install 'tesela[local]' ({exc})") from exc

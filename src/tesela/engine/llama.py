@@ -28,7 +28,7 @@ _POLL_S = 0.1
 def serve(spec: EngineSpec, announce: Announce) -> NoReturn:
     die_with_parent()
     try:
-        import xllamacpp  # type: ignore[import-untyped]
+        import xllamacpp
     except ImportError as exc:
         raise ConfigError(f"{spec.name!r} needs the local engine: pip install 'tesela[local]' ({exc})") from exc
     facts = read_facts(spec.model)

@@ -1,5 +1,6 @@
 """An engine's log: what native code printed, within a limit, and its last words for the error message."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +23,9 @@ def trim(path: Path, limit: int = LIMIT_BYTES) -> None:
     Copied and cut, not renamed: a running engine keeps its descriptor, and appending follows the cut.
     """
     if path.exists() and path.stat().st_size > limit:
-        shutil.copyfile(path, path.with_name(path.name + ".1"))
+        # On a full disk the copy fails, and cutting is what helps.
+        with contextlib.suppress(OSError):
+            shutil.copyfile(path, path.with_name(path.name + ".1"))
         os.truncate(path, 0)
 
 

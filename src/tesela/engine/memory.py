@@ -27,6 +27,6 @@ def _from_proc(group: int) -> int:
 
 
 def _from_ps(group: int) -> int:
-    answer = subprocess.run(["ps", "-axo", "pgid=,rss="], capture_output=True, text=True, check=False).stdout
+    answer = subprocess.run(["/bin/ps", "-axo", "pgid=,rss="], capture_output=True, text=True, check=False).stdout
     rows = (line.split() for line in answer.splitlines())
     return sum(int(row[1]) * 1024 for row in rows if len(row) == 2 and row[0] == str(group))

@@ -79,6 +79,14 @@ def fill(spec: EngineSpec, generation: int) -> EngineSpec:
     )
 
 
+def lead(link: str, target: str) -> None:
+    """Make the lasting path lead to the socket of one process, with no moment between in which it leads nowhere."""
+    fresh = Path(link + ".new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

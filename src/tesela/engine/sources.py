@@ -130,7 +130,9 @@ def _pip_settings() -> dict[str, str]:
 
 def _pip(*arguments: str, what: str) -> str:
     command = [sys.executable, "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(  # noqa: S603  no shell, and a source's form leaves no room for an option
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
         words = [line for line in done.stderr.splitlines() if line.strip()]
         last = next((line for line in reversed(words) if "ERROR" in line), words[-1] if words else "it said nothing")

@@ -11,6 +11,7 @@ GPU, is stopped first.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from tesela.engine import backoff
 from tesela.engine.child import Child
 from tesela.engine.logs import trim
 from tesela.engine.memory import group_rss_bytes
-from tesela.engine.placement import fill, place
+from tesela.engine.placement import fill, lead, place
 from tesela.engine.spec import EngineSpec as EngineSpec
 from tesela.engine.spec import EngineState as EngineState
 from tesela.engine.spec import Status
@@ -61,16 +62,16 @@ class Supervisor:
         for engine in self._engines.values():
             engine.begin()
 
-    async def wait_ready(self, timeout: float) -> None:
-        """Raises EngineError as soon as an engine has failed, or when not all are ready after `timeout` seconds."""
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Raises EngineError as soon as an engine has failed, or when not all are ready after `timeout_s`."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout_s):
                 while not all(engine.state.status == "ready" for engine in self._engines.values()):
                     self._raise_if_failed()
                     await self._next_change()
         except TimeoutError as exc:
             late = ", ".join(repr(s.name) for s in self.states() if s.status != "ready")
-            raise EngineError(f"after {timeout:g} s these engines are not ready: {late}") from exc
+            raise EngineError(f"after {timeout_s:g} s these engines are not ready: {late}") from exc
 
     def state(self, name: str) -> EngineState:
         return self._engine(name).state
@@ -109,7 +110,9 @@ class Supervisor:
             self._waiters.discard(waiter)
 
     def _changed(self, state: EngineState) -> None:
-        self._save()
+        # Supervision goes on when the disk is full; the next change writes again.
+        with contextlib.suppress(OSError):
+            self._save()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -168,7 +171,8 @@ class _Engine:
         if self._old:
             await asyncio.wait(self._old)
         self._answer(EngineError(f"the engine {self.spec.name!r} was stopped"))
-        Path(self.spec.socket).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.spec.socket)
         self._publish("stopped", pid=None, rss_bytes=0)
 
     async def _run(self) -> None:
@@ -177,7 +181,7 @@ class _Engine:
             try:
                 self._child = await self._launch()
                 self._answer(None)
-                died = await self._watch()
+                died = await self._watch(self._child)
             except TeselaError as exc:
                 died, lasted_s, hopeless = exc.message, 0.0, isinstance(exc, ConfigError)
             else:
@@ -196,34 +200,32 @@ class _Engine:
             )
             await self._woken(delay_s)
 
-    async def _watch(self) -> str:
+    async def _watch(self, child: Child) -> str:
         """Stay with the child until it dies, replacing it when that is asked for.  Returns how the last one went."""
-        assert self._child is not None
         while True:
-            death = asyncio.create_task(self._child.wait())
+            death = asyncio.create_task(child.wait())
             try:
                 while not death.done():
                     wake = asyncio.create_task(self._wake.wait())
                     await asyncio.wait({death, wake}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
                     wake.cancel()
-                    reason = "" if death.done() else await self._inspect(self._child)
+                    reason = "" if death.done() else await self._inspect(child)
                     if self._asked or reason:
                         break
                 else:
                     return death.result()
             finally:
                 death.cancel()
-            if reason and time.monotonic() - (self._child.ready_at or 0.0) < backoff.EARLY_S:
+            if reason and time.monotonic() - (child.ready_at or 0.0) < backoff.EARLY_S:
                 # A fresh one would be there as soon: back-off, and in the end "failed", says that the ceiling is wrong.
                 return reason
-            if died := await self._succeed(reason):
+            if died := await self._succeed(child, reason):
                 return died
+            child = self._child or child
 
-    async def _succeed(self, reason: str) -> str:
+    async def _succeed(self, old: Child, reason: str) -> str:
         """Put a fresh process in the present one's place.  Returns "", or why there is none."""
         self._wake.clear()
-        old = self._child
-        assert old is not None
         if self.spec.kind == "command":
             self._publish("restarting", message=reason, pid=None)
             await old.stop()
@@ -248,10 +250,7 @@ class _Engine:
             self._publish(self.state.status, pid=child.pid)
         facts = await child.ready()
         if spec.socket and not spec.base_url:
-            link = Path(self.spec.socket + ".new")
-            link.unlink(missing_ok=True)
-            link.symlink_to(spec.socket)
-            link.replace(self.spec.socket)
+            lead(self.spec.socket, spec.socket)
         self._publish(
             "ready",
             pid=child.pid,
