@@ -12,8 +12,11 @@ from tesela.errors import UpstreamProtocolError
 
 DONE = b"[DONE]"
 LAST = b"data: [DONE]\n\n"
+BOM = b"\xef\xbb\xbf"
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes that one event may take.  An image in a data URL is the largest thing that anybody sends in one."""
+LINE = 64
+"""Bytes that a line of data counts for beside its content: about what it takes in memory, so that empty lines end too."""
 
 
 class Event(NamedTuple):
@@ -31,14 +34,17 @@ def frame(data: bytes) -> bytes:
 class EventParser:
     """Reads one stream.  `feed` takes bytes cut anywhere and gives the events that they complete."""
 
-    __slots__ = ("_blank", "_buffer", "_data", "_name", "_scanned")
+    __slots__ = ("_begun", "_blank", "_buffer", "_data", "_name", "_scanned", "_size")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._scanned = 0
         self._name = b""
         self._data: list[bytes] = []
-        self._blank = True
+        self._size = 0
+        self._begun = False
+        # Between two events.  The first line may follow a byte order mark, so the first read goes line by line.
+        self._blank = False
 
     def feed(self, piece: bytes) -> list[Event]:
         # Nearly every read is exactly one or several whole events of the form that everybody sends; those are
@@ -60,20 +66,24 @@ class EventParser:
                 break
             line = bytes(buffer[start:end])
             start = self._scanned = after
+            if not self._begun:
+                self._begun = True
+                line = line.removeprefix(BOM)
             if line:
                 self._line(line)
             elif self._data:
                 events.append(Event(self._name, b"\n".join(self._data)))
                 self._data = []
+                self._size = 0
                 self._name = b""
             else:
                 self._name = b""
         del buffer[:start]
         # A CR at the very end may be half of a CRLF: it stays unread until the next byte tells.
         self._scanned = len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
-        if len(buffer) + sum(map(len, self._data)) > MAX_EVENT:
+        if len(buffer) + self._size > MAX_EVENT:
             raise UpstreamProtocolError(f"the provider sent an event of more than {MAX_EVENT} bytes")
-        self._blank = not buffer and not self._data and not self._name
+        self._blank = self._begun and not buffer and not self._data and not self._name
         return events
 
     def _line(self, line: bytes) -> None:
@@ -81,6 +91,7 @@ class EventParser:
         content = content.removeprefix(b" ")
         if field == b"data":
             self._data.append(content)
+            self._size += len(content) + LINE
         elif field == b"event":
             self._name = content
 
