@@ -87,9 +87,9 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     )
     how = (
         "The gateway has one core to itself, the generator and the upstream share another. Processor time is the "
-        f"gateway's alone, with {settings['connections']} connections in a closed loop (≥: it had less than 95 % of its "
-        f"core); the moderate rate is {_paces(results)} requests/s, and 10,000 chunks/s; added latency is over a direct "
-        "call."
+        f"gateway's alone, with {settings['connections']} connections in a closed loop (≥: it had less than 95 % of "
+        f"its core); the moderate rate is {_paces(results)} requests/s, and 10,000 chunks/s; added latency is over a "
+        "direct call."
     )
     said = [where, how]
     said += _noise(results["against_nginx"].get("nginx-again", {}))
