@@ -91,7 +91,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         f"its core); the moderate rate is {_paces(results)} requests/s, and 10,000 chunks/s; added latency is over a "
         "direct call."
     )
-    said = [where, how]
+    said = [where, how] if results["systems"] else [where]
     said += _noise(results["against_nginx"].get("nginx-again", {}))
     for system in results["systems"].values():
         if system["broken"]:
