@@ -16,7 +16,7 @@ BOM = b"\xef\xbb\xbf"
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes that one event may take.  An image in a data URL is the largest thing that anybody sends in one."""
 LINE = 64
-"""Bytes that a line of data counts for beside its content: about what it takes in memory, so that empty lines end too."""
+"""Bytes that a line of data counts for beside its content, about what it takes in memory: empty lines end too."""
 
 
 class Event(NamedTuple):

@@ -5,9 +5,10 @@ import re
 import msgspec
 
 KEY = b'"usage"'
-# A usage object has objects one level down (the details) and no strings with braces in them.
-_OBJECT = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-
+# A usage object has objects one level down, the details.
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_DETAILS = rb'\{[^{}"]*(?:%b[^{}"]*)*\}' % _STRING
+_OBJECT = re.compile(rb'"usage"\s*:\s*(\{[^{}"]*(?:(?:%b|%b)[^{}"]*)*\})' % (_STRING, _DETAILS))
 
 SMALL = 2048
 """Bytes up to which skipping through the whole answer in C costs less than a match."""
@@ -25,6 +26,17 @@ class _Answer(msgspec.Struct):
     usage: Usage | None = None
 
 
+class _Nullable(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class _NullableAnswer(msgspec.Struct):
+    usage: _Nullable | None = None
+
+
+_nullable = msgspec.json.Decoder(_NullableAnswer, strict=False)
 _usage = msgspec.json.Decoder(Usage, strict=False)
 _answer = msgspec.json.Decoder(_Answer, strict=False)
 
@@ -44,8 +56,21 @@ def find(body: bytes) -> Usage | None:
         if match is not None:
             return _usage.decode(match[1])
         return _answer.decode(body).usage
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
+        return _with_nulls(body)
+    except (UnicodeDecodeError, RecursionError):
         return None
+
+
+def _with_nulls(body: bytes) -> Usage | None:
+    """The same where a server writes null for what it did not count."""
+    try:
+        found = _nullable.decode(body).usage
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if found is None:
+        return None
+    return Usage(found.prompt_tokens or 0, found.completion_tokens or 0, found.total_tokens or 0)
 
 
 def span(chunk: bytes) -> tuple[int, int] | None:
