@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from tesela.errors import UpstreamProtocolError
 from tesela.verify import wire_calls
 from tesela.verify.outcome import Outcome, Target, run
+from tesela.verify.wire_http import call, decoded
 
 CLIENTS_S = 1800.0
 """Seconds that all real clients together may take; their own retries are long."""
@@ -19,7 +20,7 @@ def find(host: str, access_token: str, chat: str, embeddings: str) -> Target:
     target = Target(host, access_token, chat, embeddings)
     if chat and embeddings:
         return target
-    listed = wire_calls.decoded(wire_calls.call(target, "GET", "/api/2.0/serving-endpoints")).get("endpoints") or []
+    listed = decoded(call(target, "GET", "/api/2.0/serving-endpoints")).get("endpoints") or []
     ready = [one for one in listed if (one.get("state") or {}).get("ready") == "READY"]
     first: dict[str, str] = {}
     for one in ready:
