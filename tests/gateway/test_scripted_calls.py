@@ -108,7 +108,7 @@ def test_another_entity_answers_for_one_that_fails(first: str) -> None:
 
 def test_what_the_model_refuses_is_the_callers() -> None:
     (told,) = ask("error-422", "echo", **HELLO)
-    assert told.status == 400
+    assert told.status == 422
     assert "422" in json.loads(told.data)["message"]
 
 
