@@ -46,16 +46,25 @@ def test_mlflow_gets_it_once_on_the_last_choice(mlflow: Any, whole: Any) -> None
     assert counted["usage"]["total_tokens"] == whole.total_tokens
 
 
-def test_chat_databricks_adds_up_its_chunks(server: Any, whole: Any) -> None:
-    model = ChatDatabricks(endpoint="echo")
-    assert model.invoke("Say hello to the world.").usage_metadata["total_tokens"] == whole.total_tokens
+def streamed(model: ChatDatabricks, **settings: Any) -> Any:
+    """The chunks of a stream, added up as LangChain adds them."""
     total = None
-    for chunk in model.stream("Say hello to the world."):
+    for chunk in model.stream("Say hello to the world.", **settings):
         total = chunk if total is None else total + chunk
     assert total is not None
     assert total.content == "Say hello to the world."
-    assert total.usage_metadata is not None, "no usage came"
-    assert total.usage_metadata["total_tokens"] == whole.total_tokens
+    return total
+
+
+def test_chat_databricks_adds_up_its_chunks_when_it_asks_for_usage(server: Any, whole: Any) -> None:
+    answer = streamed(ChatDatabricks(endpoint="echo"), stream_options={"include_usage": True})
+    assert answer.usage_metadata["total_tokens"] == whole.total_tokens
+
+
+def test_chat_databricks_shows_no_usage_rather_than_a_wrong_one(server: Any, whole: Any) -> None:
+    model = ChatDatabricks(endpoint="echo")
+    assert streamed(model).usage_metadata is None
+    assert model.invoke("Say hello to the world.").usage_metadata["total_tokens"] == whole.total_tokens
 
 
 def test_sdk_query_counts(workspace: Any, whole: Any) -> None:
