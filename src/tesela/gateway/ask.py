@@ -94,7 +94,7 @@ def read(snapshot: Snapshot, door: Door, principal: Principal, body: bytes) -> Q
     endpoint = snapshot.endpoints.get(name)
     if endpoint is None:
         raise NotFound(
-            f"endpoint {name!r} does not exist; GET /api/2.0/serving-endpoints lists those that do",
+            f"endpoint {_short(name)!r} does not exist; GET /api/2.0/serving-endpoints lists those that do",
             param=None if door.endpoint else "model",
             reason="model_not_found",
         )
@@ -127,6 +127,11 @@ def _missing(shape: _Shape, field: str) -> None:
         raise InvalidRequest(f"{field!r} is missing", param=field)
     if field == "messages":
         raise InvalidRequest("'messages' is empty: send at least one message", param="messages")
+
+
+def _short(name: str) -> str:
+    """A name that somebody sent, for a sentence that people read."""
+    return name if len(name) <= 200 else name[:200] + "…"
 
 
 _PATH = re.compile(r"`\$\.([A-Za-z_]+)")
@@ -177,15 +182,21 @@ def _lift(document: Document) -> None:
     if not isinstance(extra, dict):
         raise InvalidRequest("'extra_params' must be an object", param="extra_params")
     for name, given in extra.items():
+        if name in _READ_HERE:
+            raise InvalidRequest(f"{name!r} belongs at the top, not in 'extra_params'", param=name)
         if name in document:
             raise InvalidRequest(f"{name!r} is given twice, at the top and in 'extra_params'", param=name)
         document[name] = raw(_meant(given))
 
 
+_READ_HERE = ("model", "stream", "stream_options")
+"""What decides how the answer is read and where it goes: the provider must not be told anything else."""
+
+
 def _meant(given: object) -> object:
     """The Databricks SDK can only send strings here, so "0.9" means 0.9; what is not JSON is a string."""
     if isinstance(given, str):
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
             return msgspec.json.decode(given)
     return given
 
@@ -204,26 +215,16 @@ def with_finish_reason(body: bytes) -> bytes:
     out = []
     start = 0
     while at >= 0:
-        end = _value_end(body, at + len(_KEY))
-        if end:
-            content = body[at + len(_KEY) : end]
-            out += [body[start:end], b',"finishReason"', content]
-            start = end
-        at = body.find(_KEY, at + len(_KEY))
+        after = at + len(_KEY)
+        found = _CONTENT.match(body, after)
+        if found is not None:
+            after = found.end()
+            out += [body[start:after], b',"finishReason"', found[0]]
+            start = after
+        at = body.find(_KEY, after)
     out.append(body[start:])
     return b"".join(out)
 
 
-def _value_end(body: bytes, at: int) -> int:
-    """Where the value after a key ends, when it is a colon and a string or null; 0 when it is something else."""
-    colon = body.find(b":", at)
-    if colon < 0 or body[at:colon].strip():
-        return 0
-    start = colon + 1
-    while body[start : start + 1].isspace():
-        start += 1
-    if body.startswith(b"null", start):
-        return start + 4
-    if body.startswith(b'"', start):
-        return body.find(b'"', start + 1) + 1
-    return 0
+# What follows the key: a colon, and a string or null.
+_CONTENT = re.compile(rb'\s*:\s*(?:null|"[^"\\]*(?:\\.[^"\\]*)*")')

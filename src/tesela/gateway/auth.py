@@ -18,7 +18,7 @@ def authenticate(snapshot: Snapshot, authorization: bytes | None, now: float) ->
     """The credential behind a header value.  `now` is in seconds since the epoch.  Raises Unauthenticated."""
     if not authorization:
         raise Unauthenticated(MISSING)
-    token = authorization[7:] if authorization.startswith(b"Bearer ") else _token(authorization)
+    token = authorization[7:].strip() if authorization.startswith(b"Bearer ") else _token(authorization)
     credential = snapshot.credentials.get(digest(token))
     if credential is None:
         raise Unauthenticated(REFUSED)
