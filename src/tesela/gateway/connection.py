@@ -41,6 +41,7 @@ class Attempt:
     paused = False
     received = False
     retried = False
+    fresh = False
 
     def __init__(
         self, pools: Keeper, upstream: Upstream, head: bytes, body: bytes, listener: Listener, patience_s: float
@@ -55,20 +56,24 @@ class Attempt:
 
     def pause(self) -> None:
         self.paused = True
+        self.fresh = False
         self.deadline = self.sent_at + self.upstream.timeouts.total_s
         if self.connection is not None:
             self.connection.transport.pause_reading()
 
     def resume(self) -> None:
         self.paused = False
-        self.touch()
+        self.fresh = True
         if self.connection is not None:
             self.connection.transport.resume_reading()
 
-    def touch(self) -> None:
-        """Bytes came: the next ones have the idle limit's time."""
-        limits = self.upstream.timeouts
-        self.deadline = min(self.sent_at + limits.total_s, self.pools.loop.time() + limits.idle_s)
+    def look(self, now: float) -> bool:
+        """Whether time is up.  Bytes that came since the last look give the next ones the idle limit's time."""
+        if self.fresh:
+            self.fresh = False
+            limits = self.upstream.timeouts
+            self.deadline = min(self.sent_at + limits.total_s, now + limits.idle_s)
+        return self.deadline <= now
 
     def cancel(self) -> None:
         self._leave()
@@ -189,7 +194,7 @@ class Connection(asyncio.Protocol):
                 self._familiar.learn(data)
             self._finish(attempt)
         else:
-            attempt.touch()
+            attempt.fresh = True
 
     def _finish(self, attempt: Attempt) -> None:
         self._attempt = None

@@ -11,7 +11,8 @@ import msgspec
 
 from tesela.errors import TeselaError, UpstreamProtocolError
 from tesela.gateway.doors import Manners
-from tesela.providers.base import Exchange
+from tesela.gateway.midstream import raise_if_error
+from tesela.providers.base import Exchange, Framing
 from tesela.wire import problem, usage
 from tesela.wire.assemble import Assembler
 from tesela.wire.sse import DONE, LAST, Event, EventParser, frame
@@ -36,14 +37,40 @@ class Front(Protocol):
 class Source:
     """The unified chunks of one upstream stream, with the usage that went by."""
 
-    __slots__ = ("_chunks", "_framing", "_last", "done", "usage")
+    __slots__ = ("_chunks", "_framing", "_last", "_parser", "done", "usage")
 
     def __init__(self, exchange: Exchange) -> None:
-        self._framing = exchange.framing() if exchange.framing is not None else EventParser()
+        self._parser: EventParser | None = None
+        self._framing: Framing
+        if exchange.framing is None:
+            self._framing = self._parser = EventParser()
+        else:
+            self._framing = exchange.framing()
         self._chunks = exchange.chunks
         self._last = b""
         self.usage: usage.Usage | None = None
         self.done = False
+
+    def passes(self, piece: bytes) -> bool:
+        """Whether these bytes are whole, usual events with a choice each, and nothing that anybody has to look at.
+
+        Nearly every read of a stream is: a few scans in C stand for taking the events apart and framing them again.
+        """
+        parser = self._parser
+        if parser is None or not parser.blank or self.done or self._chunks is not None:
+            return False
+        if not piece.startswith(b"data: {") or not piece.endswith(b"}\n\n") or b"\r" in piece:
+            return False
+        events = piece.count(b"}\n\n")
+        if events > 1 and piece.count(b"}\n\ndata: {") != events - 1:
+            return False
+        if piece.count(b"\n") != 2 * events or piece.count(b'"choices"') < events:
+            return False
+        at = piece.find(b'"usage"')
+        if at >= 0 and (events > 1 or not piece.startswith(b'"usage":null', at)):
+            return False
+        self._last = piece
+        return True
 
     def feed(self, data: bytes) -> list[bytes]:
         """Chunks that these bytes complete.  Raises UpstreamError when the provider reports a failure in mid-stream."""
@@ -64,7 +91,7 @@ class Source:
                 self._seen(chunk, out)
         else:
             if b'"choices"' not in data:
-                _raise_if_error(event)
+                raise_if_error(event)
             self._seen(data, out)
 
     def _seen(self, chunk: bytes, out: list[bytes]) -> None:
@@ -101,7 +128,7 @@ class Source:
 class Relay:
     """A stream on its way to a caller that asked for one."""
 
-    __slots__ = ("_first", "_front", "_held", "_manners", "_show_usage", "_task", "source")
+    __slots__ = ("_as_is", "_first", "_front", "_held", "_manners", "_show_usage", "_task", "source")
 
     def __init__(
         self, exchange: Exchange, task: Task, manners: Manners, show_usage: bool, front: Front | None = None
@@ -111,11 +138,14 @@ class Relay:
         self._manners = manners
         self._show_usage = show_usage
         self._front = front
+        self._as_is = manners is Manners.OPENAI and front is None
         self._held = b""
         self._first = True
 
     def feed(self, data: bytes) -> bytes:
         """What to write for these bytes; empty when there is nothing yet.  Raises UpstreamError."""
+        if self._as_is and self.source.passes(data):
+            return data
         return self._write(self.source.feed(data))
 
     def finish(self) -> bytes:
@@ -209,36 +239,7 @@ class _Type(msgspec.Struct):
     type: str
 
 
-class _Error(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw()
-    message: str | None = None
-    error_code: str | None = None
-
-
-class _Message(msgspec.Struct):
-    message: str = "the provider reported an error in the middle of its answer"
-    param: str | None = None
-    code: str | int | None = None
-
-
 _type = msgspec.json.Decoder(_Type)
-_error = msgspec.json.Decoder(_Error)
-_message = msgspec.json.Decoder(_Message)
-
-
-def _raise_if_error(event: Event) -> None:
-    """An event without choices may be how the provider says that it failed, in one of three shapes."""
-    try:
-        found = _error.decode(event.data)
-        if bytes(found.error) not in (b"", b"null"):
-            is_object = bytes(found.error).startswith(b"{")
-            inner = _message.decode(found.error) if is_object else _Message(msgspec.json.decode(found.error, type=str))
-            reason = str(inner.code) if inner.code else None
-            raise UpstreamProtocolError(inner.message, param=inner.param, reason=reason)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise UpstreamProtocolError("the provider sent an event that is not a JSON object") from exc
-    if found.error_code or event.name == b"error":
-        raise UpstreamProtocolError(found.message or _Message().message, reason=found.error_code)
 
 
 def _escaped(chunk: bytes) -> bytes:

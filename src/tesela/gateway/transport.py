@@ -95,7 +95,7 @@ class Pools:
 
     def _tick(self) -> None:
         now = self.loop.time()
-        for attempt in [attempt for attempt in self.under_way if attempt.deadline <= now]:
+        for attempt in [attempt for attempt in self.under_way if attempt.look(now)]:
             attempt.fail(attempt.lateness(now))
         resting = False
         for idle in self._idle.values():

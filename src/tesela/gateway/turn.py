@@ -95,10 +95,10 @@ class HotTurn:
 
     def send(self, data: bytes) -> None:
         if not self.response_complete:
-            head = b"%x\r\n" % len(data)
+            piece = b"%x\r\n%b\r\n" % (len(data), data)
             if self.parts:
-                head = self.parts.pop() + head
-            self._protocol.transport.write(b"%b%b\r\n" % (head, data))
+                piece = self.parts.pop() + piece
+            self._protocol.transport.write(piece)
 
     def close(self) -> None:
         if not self.response_complete:

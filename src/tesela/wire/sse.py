@@ -34,7 +34,7 @@ def frame(data: bytes) -> bytes:
 class EventParser:
     """Reads one stream.  `feed` takes bytes cut anywhere and gives the events that they complete."""
 
-    __slots__ = ("_begun", "_blank", "_buffer", "_data", "_name", "_scanned", "_size")
+    __slots__ = ("_begun", "_buffer", "_data", "_name", "_scanned", "_size", "blank")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -44,12 +44,12 @@ class EventParser:
         self._size = 0
         self._begun = False
         # Between two events.  The first line may follow a byte order mark, so the first read goes line by line.
-        self._blank = False
+        self.blank = False
 
     def feed(self, piece: bytes) -> list[Event]:
         # Nearly every read is exactly one or several whole events of the form that everybody sends; those are
         # taken apart with one split and no loop over lines.
-        if self._blank and piece.startswith(b"data: ") and piece.endswith(b"\n\n") and b"\r" not in piece:
+        if self.blank and piece.startswith(b"data: ") and piece.endswith(b"\n\n") and b"\r" not in piece:
             parts = piece[6:-2].split(b"\n\ndata: ")
             if len(parts) == piece.count(b"\n") // 2 and not piece.count(b"\n") % 2:
                 return [Event(b"", part) for part in parts]
@@ -83,7 +83,7 @@ class EventParser:
         self._scanned = len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
         if len(buffer) + self._size > MAX_EVENT:
             raise UpstreamProtocolError(f"the provider sent an event of more than {MAX_EVENT} bytes")
-        self._blank = self._begun and not buffer and not self._data and not self._name
+        self.blank = self._begun and not buffer and not self._data and not self._name
         return events
 
     def _line(self, line: bytes) -> None:
@@ -97,8 +97,8 @@ class EventParser:
 
     def finish(self) -> list[Event]:
         """The stream ended.  Gives the last event when only its blank line is missing, as some servers do."""
-        events = self._feed_lines(b"\n\n") if not self._blank else []
-        self._blank = True
+        events = self._feed_lines(b"\n\n") if not self.blank else []
+        self.blank = True
         return events
 
 

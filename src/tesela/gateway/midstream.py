@@ -1,0 +1,37 @@
+"""How providers say, in the middle of a stream, that they failed: an event without choices, in one of three shapes."""
+
+import msgspec
+
+from tesela.errors import UpstreamProtocolError
+from tesela.wire.sse import Event
+
+
+class _Error(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw()
+    message: str | None = None
+    error_code: str | None = None
+
+
+class _Message(msgspec.Struct):
+    message: str = "the provider reported an error in the middle of its answer"
+    param: str | None = None
+    code: str | int | None = None
+
+
+_error = msgspec.json.Decoder(_Error)
+_message = msgspec.json.Decoder(_Message)
+
+
+def raise_if_error(event: Event) -> None:
+    """Raises UpstreamProtocolError with the provider's sentence when this event is a failure."""
+    try:
+        found = _error.decode(event.data)
+        if bytes(found.error) not in (b"", b"null"):
+            is_object = bytes(found.error).startswith(b"{")
+            inner = _message.decode(found.error) if is_object else _Message(msgspec.json.decode(found.error, type=str))
+            reason = str(inner.code) if inner.code else None
+            raise UpstreamProtocolError(inner.message, param=inner.param, reason=reason)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise UpstreamProtocolError("the provider sent an event that is not a JSON object") from exc
+    if found.error_code or event.name == b"error":
+        raise UpstreamProtocolError(found.message or _Message().message, reason=found.error_code)
