@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import pickle
+import resource
 import socket
 import sqlite3
 import sys
@@ -42,6 +43,8 @@ from tesela.telemetry.tally import Tally
 POLL_S = 0.5
 """How often a worker asks the store whether anything changed."""
 READY = b"ready\n"
+FILES = 65536
+"""Descriptors that a worker asks for, where the system's hard limit allows."""
 
 _log = logging.getLogger("tesela.worker")
 
@@ -158,8 +161,17 @@ def _parent_gone(server: uvicorn.Server) -> None:
         server.should_exit = True
 
 
+def _more_files() -> None:
+    """Each stream takes two descriptors, and the usual limit of 1,024 is there for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _more_files()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # The parent wrote a Start on this pipe, which nobody else can write to.
     start: Start = pickle.load(sys.stdin.buffer)  # noqa: S301
