@@ -49,6 +49,16 @@ def test_counts_that_are_null_take_none_of_the_others_away(padding: str) -> None
     assert find((padding + json.dumps(answer(usage=nothing))).encode()) == Usage()
 
 
+@pytest.mark.parametrize("text", ["Hi", "long " * 1000])
+@pytest.mark.parametrize("event", [True, False])
+def test_the_responses_api_has_names_of_its_own(text: str, event: bool) -> None:
+    usage = {"input_tokens": 11, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 7, "total_tokens": 18}
+    whole: dict[str, Any] = {"id": "r", "output": [{"text": text}], "usage": usage, "user": None}
+    if event:
+        whole = {"type": "response.completed", "response": whole, "sequence_number": 9}
+    assert find(json.dumps(whole).encode()) == COUNTED
+
+
 def test_embeddings_have_no_completion_tokens() -> None:
     body = {"data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 11, "total_tokens": 11}}
     assert find(json.dumps(body).encode()) == Usage(11, 0, 11)

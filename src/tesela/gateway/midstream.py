@@ -3,7 +3,9 @@
 import msgspec
 
 from tesela.errors import UpstreamProtocolError
-from tesela.wire.sse import Event
+from tesela.wire.sse import DONE, Event
+
+CUT = "the provider ended its stream in the middle of the answer"
 
 
 class _Error(msgspec.Struct):
@@ -18,8 +20,19 @@ class _Message(msgspec.Struct):
     code: str | int | None = None
 
 
+_raw = msgspec.json.Decoder(msgspec.Raw)
 _error = msgspec.json.Decoder(_Error)
 _message = msgspec.json.Decoder(_Message)
+
+
+def raise_if_cut(event: Event) -> None:
+    """The last event of a stream that ended without a blank line may have been cut."""
+    if event.data == DONE:
+        return
+    try:
+        _raw.decode(event.data)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UpstreamProtocolError(CUT) from exc
 
 
 def raise_if_error(event: Event) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from tesela.errors import TeselaError, UpstreamProtocolError
 from tesela.gateway.doors import Manners
-from tesela.gateway.midstream import raise_if_error
+from tesela.gateway.midstream import CUT, raise_if_cut, raise_if_error
 from tesela.providers.base import Exchange, Framing
 from tesela.wire import problem, usage
 from tesela.wire.assemble import Assembler
@@ -22,6 +22,8 @@ _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _NULL_USAGE = re.compile(rb'"usage"\s*:\s*null\s*,?')
 _DELTA = re.compile(rb'"delta"\s*:\s*\{\s*')
+_ROLE = re.compile(rb'"role"\s*:')
+_ENDED = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
 
 
 class Front(Protocol):
@@ -116,10 +118,12 @@ class Source:
         if self.done:
             return out
         for event in self._framing.finish():
+            if self._chunks is None:
+                raise_if_cut(event)
             self._take(event, out)
         if not self.done:
-            if self._chunks is None and not _FINISH.search(self._last):
-                raise UpstreamProtocolError("the provider ended its stream in the middle of the answer")
+            if self._chunks is None and not (_FINISH.search(self._last) or _ENDED.search(self._last)):
+                raise UpstreamProtocolError(CUT)
             self.done = True
             self._close(out)
         return out
@@ -138,19 +142,19 @@ class Relay:
         self._manners = manners
         self._show_usage = show_usage
         self._front = front
-        self._as_is = manners is Manners.OPENAI and front is None
+        self._as_is = manners is Manners.OPENAI and front is None and task is not Task.RESPONSES
         self._held = b""
         self._first = True
 
     def feed(self, data: bytes) -> bytes:
-        """What to write for these bytes; empty when there is nothing yet.  Raises UpstreamError."""
+        """What to write for these bytes; empty when there is nothing yet, or no more.  Raises UpstreamError."""
         if self._as_is and self.source.passes(data):
             return data
-        return self._write(self.source.feed(data))
+        return b"" if self.source.done else self._write(self.source.feed(data))
 
     def finish(self) -> bytes:
         """What remains when the upstream has ended.  Raises UpstreamError when it ended too early."""
-        return self._write(self.source.finish())
+        return b"" if self.source.done else self._write(self.source.finish())
 
     def _write(self, chunks: list[bytes]) -> bytes:
         if self._front is not None:
@@ -158,6 +162,8 @@ class Relay:
             if self.source.done:
                 events += self._front.finish()
             return b"".join(map(self._named, events)) + (self._end() if self.source.done else b"")
+        if self._task is Task.RESPONSES:
+            return b"".join(map(self._named, chunks)) + (self._end() if self.source.done else b"")
         if self._manners is Manners.OPENAI:
             out = [frame(chunk) for chunk in chunks if self._show_usage or not self._only_usage(chunk)]
         else:
@@ -171,9 +177,8 @@ class Relay:
 
     def _named(self, event: bytes) -> bytes:
         """An event of the Responses API carries its name twice; MLflow's reader takes it from the data alone."""
-        if self._manners is Manners.DATABRICKS:
-            return frame(event)
-        return b"event: " + _type.decode(event).type.encode() + b"\n" + frame(event)
+        name = b"" if self._manners is Manners.DATABRICKS else _name(event)
+        return b"event: " + name + b"\n" + frame(event) if name else frame(event)
 
     def _end(self) -> bytes:
         return LAST if self._manners is Manners.DATABRICKS else b""
@@ -190,11 +195,12 @@ class Relay:
             if self._held:
                 out.append(self._held)
                 self._held = b""
-            if self._first and self._task is Task.CHAT:
+            if self._first and self._task is Task.CHAT and (delta := _DELTA.search(chunk)):
                 self._first = False
-                chunk = _with_role(chunk)
+                chunk = _with_role(chunk, delta.end())
             if b'"choices"' not in chunk:
-                chunk = chunk.replace(b"{", b'{"choices":[],' if chunk.strip() != b"{}" else b'{"choices":[]', 1)
+                rest = chunk.lstrip()[1:].lstrip()
+                chunk = b'{"choices":[]' + (rest if rest.startswith(b"}") else b"," + rest)
             if b"\xe2\x80" in chunk or b"\xc2\x85" in chunk:
                 chunk = _escaped(chunk)
             if _FINISH.search(chunk):
@@ -236,10 +242,17 @@ class Gather:
 
 
 class _Type(msgspec.Struct):
-    type: str
+    type: str = ""
 
 
 _type = msgspec.json.Decoder(_Type)
+
+
+def _name(event: bytes) -> bytes:
+    try:
+        return _type.decode(event).type.encode()
+    except msgspec.DecodeError:
+        return b""
 
 
 def _escaped(chunk: bytes) -> bytes:
@@ -254,20 +267,19 @@ def _escaped(chunk: bytes) -> bytes:
 
 def _with_usage(chunk: bytes, counted: bytes) -> bytes:
     """The chunk with the usage object of another one."""
-    span = usage.span(counted)
+    span, own = usage.span(counted), usage.span(chunk)
     if span is None:
         return chunk
+    if own is not None:
+        return chunk[: own[0]] + counted[span[0] : span[1]] + chunk[own[1] :]
     chunk = _NULL_USAGE.sub(b"", chunk).rstrip()
     body = chunk[:-1].rstrip().removesuffix(b",")
     return body + b',"usage":' + counted[span[0] : span[1]] + b"}"
 
 
-def _with_role(chunk: bytes) -> bytes:
-    """The first delta with a role: the old ChatDatabricks cannot read it otherwise."""
-    if b'"role"' in chunk:
+def _with_role(chunk: bytes, start: int) -> bytes:
+    """The first delta, which begins at `start`, with a role: the old ChatDatabricks cannot read it otherwise."""
+    if _ROLE.search(chunk):
         return chunk
-    match = _DELTA.search(chunk)
-    if match is None:
-        return chunk
-    comma = b"" if chunk[match.end() : match.end() + 1] == b"}" else b","
-    return chunk[: match.end()] + b'"role":"assistant"' + comma + chunk[match.end() :]
+    comma = b"" if chunk[start : start + 1] == b"}" else b","
+    return chunk[:start] + b'"role":"assistant"' + comma + chunk[start:]

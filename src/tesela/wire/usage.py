@@ -36,6 +36,13 @@ class _NullableAnswer(msgspec.Struct):
     usage: _Nullable | None = None
 
 
+class _Responses(msgspec.Struct):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+
+
+_responses = msgspec.json.Decoder(_Responses, strict=False)
 _nullable = msgspec.json.Decoder(_NullableAnswer, strict=False)
 _usage = msgspec.json.Decoder(Usage, strict=False)
 _answer = msgspec.json.Decoder(_Answer, strict=False)
@@ -53,13 +60,24 @@ def find(body: bytes) -> Usage | None:
         return None
     match = _OBJECT.match(body, at) if len(body) > SMALL else None
     try:
-        if match is not None:
-            return _usage.decode(match[1])
-        return _answer.decode(body).usage
+        found = _usage.decode(match[1]) if match is not None else _answer.decode(body).usage
     except msgspec.DecodeError:
         return _with_nulls(body)
     except (UnicodeDecodeError, RecursionError):
         return None
+    if (found is None or not found.prompt_tokens) and b'"input_tokens"' in body:
+        return _of_responses(body, at)
+    return found
+
+
+def _of_responses(body: bytes, at: int) -> Usage | None:
+    """The Responses API has other names for the counts, and in a stream one level deeper."""
+    match = _OBJECT.match(body, at)
+    try:
+        found = _responses.decode(match[1]) if match is not None else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return None if found is None else Usage(found.input_tokens, found.output_tokens, found.total_tokens)
 
 
 def _with_nulls(body: bytes) -> Usage | None:
