@@ -218,7 +218,18 @@ def _check_models(settings: Settings, places: Places) -> None:
             raise ConfigError(
                 f"{places(at + '.task')}: {model.task!r} is not a task; a model has one of {', '.join(MODEL_TASKS)}"
             )
+        for key in NO_EFFECT[ways[0]]:
+            if getattr(model, key) is not None:
+                raise ConfigError(f"{places(f'{at}.{key}')}: {key!r} has no effect on a model with {ways[0]!r}")
 
+
+NO_EFFECT: dict[str, tuple[str, ...]] = {
+    "source": ("task", "dimensions", "model", "api_key"),
+    "path": ("task", "dimensions", "model", "api_key"),
+    "command": ("api_key", "threads", "batch_threads"),
+    "base_url": ("threads", "batch_threads", "memory_mib"),
+}
+"""Keys of a model entry that would be read in vain, by where the model comes from."""
 
 MODEL_TASKS = (str(Task.CHAT), str(Task.COMPLETIONS), str(Task.EMBEDDINGS))
 

@@ -100,7 +100,10 @@ class PathNotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
+    """The path is there for another method; `allow` names it (RFC 9110, section 15.5.6)."""
+
     status = 405
+    allow: str = ""
 
 
 class RequestTimeout(RequestError):

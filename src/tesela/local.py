@@ -15,9 +15,10 @@ from tesela import serving
 from tesela.addresses import EngineAddress, capabilities_of, tasks_of
 from tesela.config import Config
 from tesela.engine import models
-from tesela.engine.models import CATALOGUE, Installed
+from tesela.engine.gguf import read_facts
+from tesela.engine.models import CATALOGUE, Installed, Manifest
 from tesela.engine.placement import free_port, place
-from tesela.engine.pull import find, pull
+from tesela.engine.pull import pull
 from tesela.engine.spec import EngineSpec
 from tesela.errors import ConfigError
 from tesela.serving import Origin
@@ -60,11 +61,35 @@ def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
     for entry in config.settings.models:
         if entry.command is not None:
             _add_command(out, config, entry, run_dir)
-        elif entry.base_url is None:
+        elif entry.path is not None:
             _need_packages()
-            source = entry.source or f"file:{config.path(entry.path or '')}"
-            _add(out, config, _installed(config, source, entry.name, progress), entry, run_dir)
+            _add(out, config, _in_place(entry.name, config.path(entry.path)), entry, run_dir)
+        elif entry.source is not None:
+            _need_packages()
+            _add(out, config, _installed(config, entry.source, entry.name, progress), entry, run_dir)
     return out
+
+
+def _in_place(name: str, path: Path) -> Installed:
+    """A GGUF file that is served from where it lies.  Raises ConfigError when it is none."""
+    facts = read_facts(path)
+    said = facts.name or path.stem
+    manifest = Manifest(
+        name=name,
+        tasks=(Task.CHAT, Task.COMPLETIONS),
+        kind="llama",
+        source=f"file:{path}",
+        sha256="",
+        licence=facts.licence,
+        description=f"{said}, a {facts.architecture or 'GGUF'} model from a file of this machine",
+        context=facts.context_length,
+        dimensions=0,
+        model=path.name,
+        tokenizer="",
+        files={},
+        created=0.0,
+    )
+    return Installed(directory=path.parent, manifest=manifest)
 
 
 def _need_packages() -> None:
@@ -77,9 +102,7 @@ def _need_packages() -> None:
 
 
 def _installed(config: Config, source: str, name: str, progress: Progress) -> Installed:
-    found = find(config.home, name)
-    if found is not None:
-        return found
+    """The model, pulled when it is not there.  Raises ConfigError when the name belongs to one from elsewhere."""
     chosen = None if source == name else name
 
     def report(stage: str, done: int, total: int) -> None:

@@ -95,14 +95,20 @@ async def serve(start: Start, ready: int) -> None:
     prefix = f"{os.urandom(6).hex()}-{start.number:x}-"
     gateway = Gateway(loop, snapshot, PROVIDERS, transports, Tally(), id_prefix=prefix)
 
+    trouble: str | None = None
+
     def follow_store() -> None:
         """Take over what has changed in the store.  What cannot be read now leaves the snapshot as it was."""
+        nonlocal trouble
         try:
             version = store.version()
+            trouble = None
             if version != gateway.snapshot.version:
                 gateway.snapshot = snapshot_build.refresh(gateway.snapshot, store.credentials(), version)
         except (TeselaError, sqlite3.Error):
-            _log.exception("the store could not be read; going on with what was read before")
+            if trouble is None:
+                _log.exception("the store could not be read; going on with what was read before")
+            trouble = "the store cannot be read; what was read before still holds"
 
     workspace = store.workspace()
     facts = control.Facts(
@@ -115,9 +121,11 @@ async def serve(start: Start, ready: int) -> None:
         file=config.file.name if config.file else "",
         trust_forwarded=config.settings.trust_forwarded,
         engine_states=lambda: read_states(Path(start.run_dir)),
+        health=lambda: trouble,
         changed=follow_store,
     )
-    models = [Route(f"{base}/models{tail}", list_models(gateway), methods=["GET"]) for base in BASES for tail in ENDS]
+    handler = list_models(gateway, int(workspace.created))
+    models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]
     rest = control.Application(facts, models)
     limits = limits_of(config)
     app = Application(gateway, limits, rest, control.PUBLIC)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from tesela.errors import Unauthenticated
+from tesela.errors import MethodNotAllowed, Unauthenticated
 from tesela.gateway import doors
 from tesela.gateway.auth import authenticate
 from tesela.gateway.invocation import Invocation
@@ -69,7 +69,7 @@ class Application:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        door = doors.find(scope["raw_path"]) if scope["method"] == "POST" else None
+        door = doors.find(scope["raw_path"])
         credential: Credential | None = None
         try:
             credential = authenticate(self._gateway.snapshot, headers.get(b"authorization"), time.time())
@@ -80,6 +80,10 @@ class Application:
         except Unauthenticated:
             if scope["path"] not in self._public:
                 raise
+        if door is not None and scope["method"] != "POST":
+            error = MethodNotAllowed(f"{scope['method']} is not possible on {scope['path']}: queries are sent by POST")
+            error.allow = "POST"
+            raise error
         if door is None:
             scope.setdefault("state", {})["credential"] = credential
             await self._rest(scope, self._bounded(receive), send)

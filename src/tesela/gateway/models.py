@@ -15,8 +15,8 @@ ENDS = ("", "/{model:path}")
 """What may follow `/models`: nothing, or a model's name, which may have slashes in it."""
 
 
-def list_models(gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
-    """The handler of both paths."""
+def list_models(gateway: Gateway, created_s: int) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of both paths.  `created_s` stands for the time of endpoints that know none."""
 
     async def handler(request: Request) -> Response:
         credential: Credential = request.state.credential
@@ -24,9 +24,9 @@ def list_models(gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
         seen = {name: found for name, found in snapshot.endpoints.items() if snapshot.may_query(principal, name)}
         name = request.path_params.get("model")
         if name is None:
-            body = encode({"object": "list", "data": [_model(endpoint) for endpoint in seen.values()]})
+            body = encode({"object": "list", "data": [_model(endpoint, created_s) for endpoint in seen.values()]})
         elif name in seen:
-            body = encode(_model(seen[name]))
+            body = encode(_model(seen[name], created_s))
         else:
             raise NotFound(f"endpoint {name!r} does not exist", param="model", reason="model_not_found")
         return Response(body, media_type="application/json")
@@ -34,7 +34,8 @@ def list_models(gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
     return handler
 
 
-def _model(endpoint: Endpoint) -> dict[str, object]:
+def _model(endpoint: Endpoint, created_s: int) -> dict[str, object]:
     """As https://platform.openai.com/docs/api-reference/models/object has it."""
     owner = endpoint.entities[0].provider
-    return {"id": endpoint.name, "object": "model", "created": endpoint.created_ms // 1000, "owned_by": owner}
+    created = endpoint.created_ms // 1000 or created_s
+    return {"id": endpoint.name, "object": "model", "created": created, "owned_by": owner}

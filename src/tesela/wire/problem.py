@@ -5,7 +5,7 @@ flat keys: the OpenAI client reads those from the top level when there is no `er
 replace the message in the Databricks SDK.
 """
 
-from tesela.errors import TeselaError
+from tesela.errors import MethodNotAllowed, TeselaError
 from tesela.wire.document import encode
 
 JSON = (b"content-type", b"application/json")
@@ -24,6 +24,8 @@ def headers(error: TeselaError) -> list[tuple[bytes, bytes]]:
     out = [JSON]
     if error.retry_after_s is not None:
         out.append((b"retry-after", str(error.retry_after_s).encode()))
+    if isinstance(error, MethodNotAllowed) and error.allow:
+        out.append((b"allow", error.allow.encode()))
     if error.status == 401:
         out.append((b"www-authenticate", b'Bearer realm="tesela"'))
     return out
