@@ -118,6 +118,7 @@ def test_another_token_is_never_taken_for_the_one_before() -> None:
         b"POST / HTTP/1.1\r\nContent-Length: 5\r\ntransfer-encoding: identity\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nContent-Length:5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nX-Content-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: %b5\r\n\r\nhello" % (b"0" * 5000),
         b"POST / HTTP/1.1\r\nX: " + b"y" * MAX_HEAD + b"\r\nContent-Length: 5\r\n\r\nhello",
     ],
 )

@@ -33,7 +33,8 @@ class Familiar:
             return False
         start = at + len(_LENGTH)
         stop = data.find(b"\r", start)
-        if not data[start:stop].isdigit() or int(data[start:stop]) != len(data) - end - 4:
+        # Longer ones are valid, and Python refuses to read numbers of thousands of digits.
+        if stop - start > _DIGITS or not data[start:stop].isdigit() or int(data[start:stop]) != len(data) - end - 4:
             return False
         self._before, self._after = data[:start], data[stop : end + 4]
         return True

@@ -1,15 +1,16 @@
 """One query to one endpoint, from the first served entity that is tried to the last byte that the caller gets."""
 
-import logging
 import random
 import time
 from typing import TYPE_CHECKING
 
-from tesela.errors import TeselaError, UpstreamError, UpstreamProtocolError
+from tesela.errors import TeselaError, UpstreamProtocolError
 from tesela.gateway import ask, traffic
 from tesela.gateway.admission import admit
 from tesela.gateway.doors import Manners
-from tesela.gateway.refusal import boundary, refuse
+from tesela.gateway.heads import NOT_A_STREAM, objection, retry_after
+from tesela.gateway.reading import reader
+from tesela.gateway.refusal import boundary, note, refuse
 from tesela.gateway.relay import Gather, Relay
 from tesela.gateway.seams import Caller, Handle, Headers
 from tesela.providers.base import Call, Exchange
@@ -23,13 +24,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of a whole answer that we are ready to hold.  2,048 embeddings of 4,096 floats take about 100 MB as text."""
-STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
-"""Content types of answers that come in events."""
-
+LINES = b"content-type: %b\r\nserved-model-name: %b\r\nx-request-id: %b\r\n"
 JSON_LINES = b"content-type: application/json\r\nserved-model-name: %b\r\nx-request-id: %b\r\n"
-NOT_A_STREAM = "the provider was asked for a stream and did not answer with one"
-
-_log = logging.getLogger("tesela.gateway")
 
 
 class Invocation:
@@ -44,6 +40,7 @@ class Invocation:
     _status = 0
     _retry_after: int | None = None
     _opened = False
+    _paused = False
     _reassured = 0.0
     _admitted = ""
 
@@ -59,8 +56,6 @@ class Invocation:
         self._entity: ServedEntity = order[0]
         self._left: tuple[ServedEntity, ...] = order[1:]
         self._started = gateway.loop.time()
-
-    # ------------------------------------------------------------ towards the upstream
 
     def start(self) -> None:
         """Send to the first served entity.  Raises TeselaError when nothing could be sent."""
@@ -95,14 +90,8 @@ class Invocation:
                     Call(question.task, document, question.streaming, upstream, created, self._answer_id())
                 )
             self._exchange = exchange
-            if not exchange.streaming:
-                self._relay = None
-            elif question.streaming:
-                front = question.events(self._answer_id(), int(time.time())) if question.echo is not None else None
-                manners, shown = question.door.manners, question.show_usage
-                self._relay = Relay(exchange, question.task, manners, shown, front)
-            else:
-                self._relay = Gather(exchange, question.task)
+            reads = reader(exchange, question, self._answer_id(), int(time.time())) if exchange.streaming else None
+            self._relay = reads
             transport = gateway.transports[upstream.origin.scheme]
             self._handle = transport.send(upstream, exchange.path, exchange.headers, exchange.body, self)
         except BaseException:
@@ -114,16 +103,14 @@ class Invocation:
             self._gateway.in_flight[self._admitted] -= 1
             self._admitted = ""
 
-    # ------------------------------------------------------------ from the upstream
-
     def on_head(self, status: int, headers: Headers) -> None:
         self._status = status
         if status >= 400:
-            self._retry_after = _retry_after(headers)
-        elif self._relay is not None and not headers.get(b"content-type", b"").lower().startswith(STREAMS):
-            self._give_up(UpstreamProtocolError(NOT_A_STREAM))
-        elif headers.get(b"content-encoding", b"identity") != b"identity":
-            self._give_up(UpstreamProtocolError("the provider compressed its answer though it was asked not to"))
+            self._retry_after = retry_after(headers)
+            return
+        wrong = objection(status, headers, self._relay is not None)
+        if wrong is not None:
+            self._give_up(wrong)
 
     def on_data(self, data: bytes) -> None:
         relay = self._relay
@@ -146,8 +133,7 @@ class Invocation:
             return
         if out:
             if not self._opened:
-                self._opened = True
-                self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
+                self._open_stream()
             self._caller.send(out)
         if relay.source.done and not done_before:
             self._finish_stream(relay)
@@ -163,7 +149,8 @@ class Invocation:
         self._handle = None
         relay = self._relay
         if self._status >= 400:
-            self.on_failure(self._refused())
+            provider = self._gateway.providers[self._entity.provider]
+            self.on_failure(provider.failure(self._status, b"".join(self._answer or ()), self._retry_after))
         elif relay is None:
             self._whole(b"".join(self._answer or ()))
         else:
@@ -177,13 +164,12 @@ class Invocation:
 
     def _whole(self, body: bytes) -> None:
         exchange = self._exchange
-        if exchange is not None and exchange.answer is not None:
-            try:
+        try:
+            if exchange is not None and exchange.answer is not None:
                 body = exchange.answer(body)
-            except Exception as exc:
-                self.on_failure(boundary(exc, self._request_id))
-                return
-        self._answered(body, usage.find(body))
+            self._answered(body, usage.find(body))
+        except Exception as exc:
+            self.on_failure(boundary(exc, self._request_id))
 
     def _answered(self, body: bytes, counted: usage.Usage | None) -> None:
         """The whole answer is there, in the unified form."""
@@ -192,7 +178,8 @@ class Invocation:
             body = question.answer(body, self._answer_id(), int(time.time()))
         self._over(200, counted)
         if self._opened:
-            self._caller.send(body)
+            if body:
+                self._caller.send(body)
             self._caller.close()
         else:
             name, request_id = self._entity.name.encode(), self._request_id.encode()
@@ -203,14 +190,21 @@ class Invocation:
             return
         out = relay.finish()
         if not self._opened:
-            self._opened = True
-            self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
+            self._open_stream()
         if out:
             self._caller.send(out)
         self._finish_stream(relay)
 
+    def _open_stream(self) -> None:
+        self._opened = True
+        self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
+
     def _finish_stream(self, relay: Relay) -> None:
         """The caller has the end.  The upstream may take its time with what is left of the framing."""
+        handle, self._handle = self._handle, None
+        if self._paused and handle is not None:
+            # The caller's slowness is its connection's from here on; what waits for a resume would wait for ever.
+            handle.resume()
         self._over(200, relay.source.usage)
         self._caller.close()
 
@@ -231,34 +225,20 @@ class Invocation:
             return
         self._fail(error)
 
-    def _refused(self) -> TeselaError:
-        provider = self._gateway.providers[self._entity.provider]
-        return provider.failure(self._status, b"".join(self._answer or ()), self._retry_after)
-
     def _give_up(self, error: TeselaError) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.cancel()
         self.on_failure(error)
 
-    # ------------------------------------------------------------ towards the caller
-
     def _lines(self, content_type: bytes) -> bytes:
-        return b"content-type: %b\r\nserved-model-name: %b\r\nx-request-id: %b\r\n" % (
-            content_type,
-            self._entity.name.encode(),
-            self._request_id.encode(),
-        )
+        return LINES % (content_type, self._entity.name.encode(), self._request_id.encode())
 
     def _fail(self, error: TeselaError) -> None:
         relay = self._relay
         counted = relay.source.usage if relay is not None else None
         self._over(error.status, counted)
-        if isinstance(error, UpstreamError):
-            _log.warning(
-                "request %s: endpoint %s, served entity %s: %s %s",
-                self._request_id, self._question.endpoint.name, self._entity.name, error.status, error.message,
-            )  # fmt: skip
+        note(error, self._request_id, self._question.endpoint.name, self._entity.name)
         if not self._opened:
             refuse(self._caller, error, self._request_id)
         elif isinstance(relay, Relay):
@@ -279,14 +259,14 @@ class Invocation:
             self._reassured = self._gateway.loop.time()
             self._caller.send(b" ")
 
-    # ------------------------------------------------------------ from the caller
-
     def pause(self) -> None:
         """The caller reads more slowly than the upstream writes."""
+        self._paused = True
         if self._handle is not None:
             self._handle.pause()
 
     def resume(self) -> None:
+        self._paused = False
         if self._handle is not None:
             self._handle.resume()
 
@@ -298,8 +278,6 @@ class Invocation:
                 handle.cancel()
             relay = self._relay
             self._over(499, relay.source.usage if relay is not None else None)
-
-    # ------------------------------------------------------------ the end
 
     def _over(self, status: int, counted: usage.Usage | None) -> None:
         gateway = self._gateway
@@ -315,9 +293,3 @@ class Invocation:
 
     def _answer_id(self) -> str:
         return self._request_id.replace("-", "")
-
-
-def _retry_after(headers: Headers) -> int | None:
-    """Whole seconds of a Retry-After header (RFC 9110, section 10.2.3).  A date is left out: few send one."""
-    content = headers.get(b"retry-after", b"").strip()
-    return min(int(content), 86400) if content.isdigit() else None

@@ -2,7 +2,7 @@
 
 import logging
 
-from tesela.errors import InternalError, TeselaError
+from tesela.errors import InternalError, TeselaError, UpstreamError
 from tesela.gateway.seams import Caller
 from tesela.wire import problem
 
@@ -15,6 +15,13 @@ def boundary(exc: Exception, request_id: str) -> TeselaError:
         return exc
     _log.error("request %s failed by a fault in Tesela", request_id, exc_info=exc)
     return InternalError(f"something broke inside Tesela; the server's log has it under request id {request_id}")
+
+
+def note(error: TeselaError, request_id: str, endpoint: str, entity: str) -> None:
+    """Say in the log that an upstream failed; what callers do wrong is theirs to know."""
+    if isinstance(error, UpstreamError):
+        where = f"endpoint {endpoint}, served entity {entity}"
+        _log.warning("request %s: %s: %s %s", request_id, where, error.status, error.message)
 
 
 def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
