@@ -29,6 +29,7 @@ from tesela.wire import problem
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD = 64 * 1024
 """Bytes of request line and headers; nginx takes 32 KiB, node 16 KiB.  OAuth tokens with many groups are long."""
+HEAD_TOO_LARGE = f"the request line and headers are larger than {MAX_HEAD} bytes"
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -139,6 +140,9 @@ class HotProtocol(HttpToolsProtocol):
                 self._again(body)
                 return
             turn = self._turn
+            if len(data) > MAX_HEAD and not 0 <= data.find(b"\r\n\r\n") <= MAX_HEAD:
+                self._fail(HeadTooLarge(HEAD_TOO_LARGE))
+                return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -152,7 +156,7 @@ class HotProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
-                self._fail(HeadTooLarge(f"the request line and headers are larger than {MAX_HEAD} bytes"))
+                self._fail(HeadTooLarge(HEAD_TOO_LARGE))
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a hot request that came in one piece and asked for nothing special."""
