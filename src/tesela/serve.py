@@ -6,6 +6,7 @@ workers and the engines, starts anew what ends unasked, and takes everything dow
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -37,7 +38,10 @@ def run(config: Config) -> int:
     screen = Screen(sys.stdout, sys.stderr)
     for note in config.notes:
         screen.note(note)
-    config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise ConfigError(f"{config.home}: cannot hold the server's state: {exc.strerror}") from exc
     store = Store(config.home)
     store.open()
     run_dir = make_run_dir(os.environ)
@@ -120,7 +124,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
-        hint = "another program has it; choose another with --port" if exc.errno == 98 else (exc.strerror or str(exc))
+        hint = (
+            "another program has it; choose another with --port"
+            if exc.errno == errno.EADDRINUSE
+            else (exc.strerror or str(exc))
+        )
         raise ConfigError(f"port {port} on {host} cannot be opened: {hint}") from exc
     return listener
 

@@ -20,6 +20,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The entry point of the `tesela` script."""
+    _replace_closed_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -34,10 +35,28 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output left.  The interpreter flushes once more on its way out: give it somewhere to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output left.
+        _drop_output()
+        return FAILED
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"tesela: {error.strerror or error}{where}", err=True)
+        _drop_output()
         return FAILED
     except TeselaError as error:
         click.echo(f"tesela: {error.message}", err=True)
         return MISUSED if isinstance(error, ConfigError) else FAILED
     return result if isinstance(result, int) else 0
+
+
+def _drop_output() -> None:
+    """The interpreter flushes once more on its way out: give it somewhere to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace_closed_streams() -> None:
+    """A standard stream that was closed before we began (`<&-`) is None: put one there that gives and keeps nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))

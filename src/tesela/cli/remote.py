@@ -44,6 +44,10 @@ class Bearer(AuthBase):
     """As an object and not as a header, because requests lets an entry of ~/.netrc replace a header."""
 
     def __init__(self, access_token: str) -> None:
+        if not (access_token.isascii() and access_token.isprintable() and " " not in access_token):
+            raise ConfigError(
+                "the access token holds a blank, a line break or characters beyond ASCII: it was copied wrongly"
+            )
         self.access_token = access_token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
