@@ -15,6 +15,8 @@ from tesela.gateway import glance
 from tesela.gateway.seams import Headers, Listener
 from tesela.serving import Timeouts, Upstream
 
+MAX_HEAD = 256 * 1024
+"""Bytes of status line and headers that an upstream may send."""
 JOIN_BELOW = 65536
 """Bytes up to which head and body are joined for one write; above, copying costs more than a second buffer."""
 
@@ -140,6 +142,7 @@ class Connection(asyncio.Protocol):
         self._familiar = glance.Familiar()
         self._usual = False
         self._status = 0
+        self._head_size = 0
         self._complete = False
         self._overrun = False
         self._to_the_end = False
@@ -182,10 +185,14 @@ class Connection(asyncio.Protocol):
                 return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as exc:
-            if self._attempt is attempt:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            if self._attempt is not attempt:
+                return
+            if not self._complete:
                 attempt.fail(UpstreamProtocolError(f"{called(attempt.upstream)} did not answer in HTTP/1.1: {exc}"))
-            return
+                return
+            # The answer is there as its framing said; only what follows it is not.
+            self._overrun = True
         # An answer may have been given up while its bytes were being read.
         if self._attempt is not attempt:
             return
@@ -195,6 +202,16 @@ class Connection(asyncio.Protocol):
             self._finish(attempt)
         else:
             attempt.fresh = True
+            if self._status < 200:
+                self._bound(attempt, len(data))
+
+    def _bound(self, attempt: Attempt, read: int) -> None:
+        """The parser keeps a head until it is whole, however long it gets."""
+        self._head_size += read
+        if self._head_size > MAX_HEAD:
+            attempt.fail(
+                UpstreamProtocolError(f"{called(attempt.upstream)} sent more than {MAX_HEAD} bytes of headers")
+            )
 
     def _finish(self, attempt: Attempt) -> None:
         self._attempt = None
@@ -228,6 +245,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._overrun = True
         self._headers.clear()
+        self._status = self._head_size = 0
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -5,6 +5,7 @@ requests.
 """
 
 import asyncio
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from tesela.serving import Origin
 
+_OPENED = re.compile(r"HTTP/1\.[01] 2\d\d(?: |$)")
 P = TypeVar("P", bound=asyncio.Protocol)
 MAX_PROXY_ANSWER = 16 * 1024
 
@@ -102,7 +104,7 @@ class _Tunnel(asyncio.Protocol):
             return
         if b"\r\n\r\n" in self._answer:
             line = self._answer.split(b"\r\n", 1)[0].decode("latin-1")
-            if line[9:12] == "200":
+            if _OPENED.match(line):
                 self.opened.set_result(None)
             else:
                 self.opened.set_exception(ProxyRefused(f"the proxy answered {line!r}"))

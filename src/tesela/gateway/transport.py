@@ -67,7 +67,7 @@ class Pools:
         except TimeoutError:
             attempt.dialing = None
             attempt.fail(UpstreamTimeout(f"no connection to {called(attempt.upstream)} within {limit:g} s"))
-        except OSError as exc:
+        except (OSError, ValueError) as exc:  # a host that is no name at all is a ValueError
             attempt.dialing = None
             attempt.fail(UpstreamUnavailable(_unreachable(attempt.upstream, exc), retry_after_s=1))
         else:
@@ -140,7 +140,7 @@ def _head(upstream: Upstream, path: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-def _unreachable(upstream: Upstream, exc: OSError) -> str:
+def _unreachable(upstream: Upstream, exc: OSError | ValueError) -> str:
     if upstream.origin.unix is not None:
         return f"the local model {upstream.model!r} is starting or restarting; try again in a moment"
-    return f"no connection to {called(upstream)}: {exc.strerror or exc}"
+    return f"no connection to {called(upstream)}: {getattr(exc, 'strerror', None) or exc}"
