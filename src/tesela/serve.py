@@ -82,13 +82,12 @@ async def _serve(
         await workers.start()
         ready = asyncio.ensure_future(_ready(supervisor, workers, screen))
         stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if not stop.is_set():
-            await ready
+        failed = asyncio.ensure_future(workers.failed())
+        await asyncio.wait((ready, stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set() and not failed.done() and await ready:
             url = _url(*listener.getsockname()[:2])
             _write(config.home / ADDRESS_FILE, url)
             screen.banner(__version__, url, access_token, sorted(plan.addresses))
-        failed = asyncio.ensure_future(workers.failed())
         await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             screen.note(failed.result())
@@ -102,12 +101,15 @@ async def _serve(
         await supervisor.stop()
 
 
-async def _ready(supervisor: Supervisor, workers: Workers, screen: Screen) -> None:
-    await workers.ready()
+async def _ready(supervisor: Supervisor, workers: Workers, screen: Screen) -> bool:
+    """Whether there is something to announce: workers that answer, if not yet engines."""
+    if not await workers.ready():
+        return False
     try:
         await supervisor.wait_ready(READY_S)
     except TeselaError as error:
         screen.note(f"{error.message}; its endpoints answer 503 until it is ready")
+    return True
 
 
 def _listen(host: str, port: int) -> socket.socket:

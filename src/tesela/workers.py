@@ -44,11 +44,12 @@ class Workers:
     async def start(self) -> None:
         self._lives = [asyncio.create_task(self._live(number)) for number in range(len(self._ready))]
 
-    async def ready(self) -> None:
-        """Wait until every worker answers, or the server has failed."""
+    async def ready(self) -> bool:
+        """Wait until every worker answers (True), or the server has failed (False)."""
         waiting = asyncio.gather(*(event.wait() for event in self._ready))
         await asyncio.wait((waiting, self._failure), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        return not self._failure.done()
 
     async def failed(self) -> str:
         """Wait for a failure that starting anew does not mend; gives the sentence."""
@@ -75,9 +76,8 @@ class Workers:
     async def _spawn(self, number: int) -> asyncio.subprocess.Process:
         start = Start(self._config, self._engines, number, self._listener.fileno(), str(self._run_dir))
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tesela.worker",
+            # -P: files of the folder where we were started must not be taken for modules.
+            *(sys.executable, "-P", "-m", "tesela.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._listener.fileno(),),

@@ -129,7 +129,8 @@ def _pip_settings() -> dict[str, str]:
 
 
 def _pip(*arguments: str, what: str) -> str:
-    command = [sys.executable, "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
+    # -P: files of the folder where we were started must not be taken for modules.
+    command = [sys.executable, "-P", "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
     done = subprocess.run(  # noqa: S603  no shell, and a source's form leaves no room for an option
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
