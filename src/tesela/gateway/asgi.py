@@ -151,17 +151,22 @@ class AsgiCaller:
         self._waiting = 0
         self._over = False
         self._paused = False
+        self._invocation: Invocation | None = None
 
     def _put(self, message: Message) -> None:
         self._messages.append(message)
         self._waiting += len(message.get("body", b""))
         self._wake.set()
+        # Looked at here and not where messages are sent: while one waits for the client, more keep coming.
+        if self._waiting > HIGH_WATER and self._invocation is not None and not (self._paused or self._over):
+            self._paused = True
+            self._invocation.pause()
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:
         headers = [*headers_of(lines), (b"content-length", b"%d" % len(body))]
+        self._over = True
         self._put({"type": "http.response.start", "status": status, "headers": headers})
         self._put({"type": "http.response.body", "body": body})
-        self._over = True
 
     def open(self, status: int, lines: bytes) -> None:
         self._put({"type": "http.response.start", "status": status, "headers": headers_of(lines)})
@@ -170,8 +175,8 @@ class AsgiCaller:
         self._put({"type": "http.response.body", "body": data, "more_body": True})
 
     def close(self) -> None:
-        self._put({"type": "http.response.body", "body": b""})
         self._over = True
+        self._put({"type": "http.response.body", "body": b""})
 
     def abort(self) -> None:
         self._messages.append({"type": "abort"})
@@ -180,33 +185,32 @@ class AsgiCaller:
 
     async def play(self, receive: Receive, send: Send, invocation: Invocation | None) -> None:
         """Send what comes until the answer is over or the client has left."""
+        self._invocation = invocation
         left = asyncio.ensure_future(_left(receive))
         waiting = asyncio.ensure_future(self._wake.wait())
         try:
             while True:
                 await asyncio.wait((left, waiting), return_when=asyncio.FIRST_COMPLETED)
-                if left.done() and not self._messages:
+                if left.done():
                     return
                 over = self._over
                 self._wake.clear()
                 messages, self._messages = self._messages, []
-                if self._waiting > HIGH_WATER and invocation is not None and not over:
-                    invocation.pause()
-                    self._paused = True
-                self._waiting = 0
                 for message in messages:
                     if message["type"] == "abort":
                         raise ConnectionAbortedError("the answer could not be completed")
                     await send(message)
+                    self._waiting -= len(message.get("body", b""))
                 if over:
                     return
-                if self._paused and invocation is not None:
+                if self._paused and self._waiting <= HIGH_WATER and invocation is not None:
                     self._paused = False
                     invocation.resume()
                 waiting = asyncio.ensure_future(self._wake.wait())
         finally:
             left.cancel()
             waiting.cancel()
+            self._invocation = None
             if invocation is not None:
                 invocation.cancel()
 

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
-from tesela.gateway import doors, glance
+from tesela.gateway import doors, glance, offers
 from tesela.gateway.auth import authenticate
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
@@ -94,17 +94,21 @@ class HotProtocol(HttpToolsProtocol):
         if self._receiving and self._busy_since + limit <= now:
             self._fail(RequestTimeout(f"the request did not arrive within {limit:g} s"))
         elif idle and not self._receiving and self._busy_since + limit <= now:
-            self.transport.close()
+            # What the client has not read for so long it never will; a close would wait for it.
+            (self.transport.abort if self.flow.write_paused else self.transport.close)()
         else:
             self._watch = self.loop.call_later(max(1.0, min(limit, self._busy_since + limit - now)), self._look)
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self.flow.pause_reading()  # Who does not read its answers gets no more: the next request waits.
         if self._turn is not None and self._turn.invocation is not None:
             self._turn.invocation.pause()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
         if self._turn is not None and self._turn.invocation is not None:
             self._turn.invocation.resume()
 
@@ -117,9 +121,9 @@ class HotProtocol(HttpToolsProtocol):
             return
         if self.cycle is None or self.cycle.response_complete or self._receiving:
             body = problem.body(error)
-            lines = error_lines(error, self.gateway.next_id())
-            head = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), lines, head, body)))
+            head = error_lines(error, self.gateway.next_id())
+            head += b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), head, body)))
         self.transport.close()
 
     def date_lines(self) -> bytes:
@@ -147,8 +151,8 @@ class HotProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("")
-        except httptools.HttpParserUpgrade:
-            # We speak HTTP/1.1 only; an offer of more is passed over, as RFC 9110, section 7.8, allows.
+        except httptools.HttpParserUpgrade as exc:
+            self._decline(data[exc.args[0] :])
             return
         if idle and self._turn is not turn:
             self._learn(data)
@@ -157,6 +161,17 @@ class HotProtocol(HttpToolsProtocol):
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._fail(HeadTooLarge(HEAD_TOO_LARGE))
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request that offers an upgrade again, without the offer."""
+        old, self.parser = self.parser, httptools.HttpRequestParser(self)
+        if old.get_method() == b"CONNECT":
+            self.send_400_response("")
+            return
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        head = offers.without(old.get_method(), b"".join(self._urls), old.get_http_version(), self._found)
+        self._receiving = self._in_head = False
+        self.data_received(head + rest)
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a hot request that came in one piece and asked for nothing special."""
@@ -201,6 +216,8 @@ class HotProtocol(HttpToolsProtocol):
         self._in_head = False
         idle = self.cycle is None or self.cycle.response_complete
         parser = self.parser
+        if parser.should_upgrade():
+            return
         urls = self._urls
         self.url = url = urls[0] if len(urls) == 1 else b"".join(urls)
         door = doors.find(url) if idle and self.hot and parser.get_method() == b"POST" else None
@@ -249,6 +266,8 @@ class HotProtocol(HttpToolsProtocol):
                 turn.refuse(self.limits.too_large(), close=True)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._receiving = False
         turn = self._current()
         if turn is None or turn.begun:
