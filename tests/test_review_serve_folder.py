@@ -1,4 +1,4 @@
-"""`tesela serve` in a folder whose files are named like modules does not import them; a failed start is not announced."""
+"""`tesela serve` does not import files of its folder that are named like modules; a failed start is not announced."""
 
 import os
 import signal

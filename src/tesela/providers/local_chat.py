@@ -58,6 +58,7 @@ def translate(call: Call) -> Exchange:
     document, capabilities = call.document, call.upstream.capabilities
     body = local_fields.passed(document, local_fields.CHAT)
     chat = check.chat(document)
+    _fits(chat, capabilities)
     native = capabilities.tools and chat.choice == "auto"
     if not native and chat.choice == "auto" and chat.messages[-1].role == "tool":
         # A small model that may call again calls again, for ever.  With the result before it, it answers in words.
@@ -82,6 +83,14 @@ def translate(call: Call) -> Exchange:
         streaming=True,
         chunks=_chunks(call, chat, held=held),
     )
+
+
+def _fits(chat: Chat, capabilities: Capabilities) -> None:
+    """Refuse what cannot fit before the engine sees it: it renders messages in quadratic time, only to refuse them."""
+    count, context = len(chat.messages), capabilities.context
+    if context and count > context:
+        text = f"'messages' holds {count} messages and this model's context holds {context} tokens: send fewer"
+        raise InvalidRequest(text, param="messages", reason="context_length_exceeded")
 
 
 def _form(body: Document, chat: Chat, *, native: bool) -> None:

@@ -232,12 +232,13 @@ def embeddings(document: Document) -> Embeddings:
     return Embeddings(inputs, told["encoding_format"] or "float", told["dimensions"], told["instruction"])
 
 
-POSITIVE = Annotated[int, Meta(ge=1)]
+MAX_INTEGER = 2**31 - 1
+"""What engines can hold where they count: more wraps round in some of them, and they tell of a number nobody sent."""
 INTEGER = rule(int, "must be an integer")
 NUMBER = rule(float, "must be a number")
 FLAG = rule(bool, "must be true or false")
 TEXT = rule(str, "must be a string")
-COUNT = rule(POSITIVE, "must be an integer of at least 1")
+COUNT = rule(Annotated[int, Meta(ge=1, le=MAX_INTEGER)], f"must be an integer from 1 to {MAX_INTEGER}")
 PENALTY = rule(Annotated[float, Meta(ge=-2, le=2)], "must be a number from -2 to 2")
 STOP = rule(str | list[str], "must be a string or a list of strings")
 
@@ -272,7 +273,7 @@ CHAT: dict[str, Rule] = {
 COMPLETIONS: dict[str, Rule] = {
     "prompt": rule(Any),
     **SAMPLING,
-    "max_tokens": rule(Annotated[int, Meta(ge=0)], "must be an integer of at least 0"),
+    "max_tokens": rule(Annotated[int, Meta(ge=0, le=MAX_INTEGER)], f"must be an integer from 0 to {MAX_INTEGER}"),
     "best_of": COUNT,
     "echo": FLAG,
     "logprobs": rule(
