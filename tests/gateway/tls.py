@@ -11,7 +11,8 @@ def contexts(folder: Path) -> tuple[ssl.SSLContext, Path]:
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "2", "-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+            "-days", "2", "-keyout", key, "-out", certificate, "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=DNS:localhost",
         ],
         check=True,
         capture_output=True,

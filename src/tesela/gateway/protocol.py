@@ -21,6 +21,7 @@ from tesela.gateway import doors, glance, offers
 from tesela.gateway.auth import authenticate
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
+from tesela.gateway.linger import linger, may_answer
 from tesela.gateway.refusal import error_lines
 from tesela.gateway.turn import HotTurn
 from tesela.snapshot import Credential, Snapshot
@@ -119,12 +120,16 @@ class HotProtocol(HttpToolsProtocol):
         """Answer what is not a request, or not yet, and close.  In mid-answer there is nothing left to say."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or self._receiving:
-            body = problem.body(error)
-            head = error_lines(error, self.gateway.next_id())
-            head += b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), head, body)))
-        self.transport.close()
+        if not may_answer(self.cycle, self._receiving and not self._in_head, bool(self.pipeline)):
+            self.transport.close()
+            return
+        body = problem.body(error)
+        head = error_lines(error, self.gateway.next_id())
+        head += b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), head, body)))
+        if self._watch is not None:
+            self._watch.cancel()
+        linger(self, self.transport, self.loop)
 
     def date_lines(self) -> bytes:
         """uvicorn's default headers, rendered once for each second that it renews them."""
@@ -151,6 +156,7 @@ class HotProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("")
+            return
         except httptools.HttpParserUpgrade as exc:
             self._decline(data[exc.args[0] :])
             return
@@ -189,7 +195,7 @@ class HotProtocol(HttpToolsProtocol):
         try:
             credential = self._credential(self._who)
         except TeselaError as error:
-            turn.refuse(error, close=False)
+            turn.refuse(error)
             return
         turn.invocation = self.gateway.begin(turn, self._door, credential, body)
 
@@ -237,7 +243,7 @@ class HotProtocol(HttpToolsProtocol):
             if b"content-encoding" in headers:
                 self.limits.check_encoding(headers[b"content-encoding"])
         except TeselaError as error:
-            turn.refuse(error, close=not _arrives_at_once(headers))
+            turn.refuse(error)
             return
         if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self.transport.write(CONTINUE)
@@ -263,7 +269,7 @@ class HotProtocol(HttpToolsProtocol):
             turn.parts.append(body)
             turn.size += len(body)
             if turn.size > self.limits.max_body:
-                turn.refuse(self.limits.too_large(), close=True)
+                turn.refuse(self.limits.too_large())
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -284,15 +290,9 @@ class HotProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self._busy_since = self.loop.time()
         if not turn.keep_alive:
-            self.transport.close()
+            linger(self, self.transport, self.loop) if self._receiving else self.transport.close()
         elif self.pipeline:
             super().on_response_complete()
-
-
-def _arrives_at_once(headers: dict[bytes, bytes]) -> bool:
-    """Whether a refused request's body is small enough to be read and thrown away, so that the connection can stay."""
-    length = headers.get(b"content-length", b"")
-    return b"expect" not in headers and length.isdigit() and int(length) <= 65536
 
 
 def hot_protocol(gateway: Gateway, limits: Limits, *, hot: bool) -> type[HotProtocol]:

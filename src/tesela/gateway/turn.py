@@ -34,7 +34,7 @@ class HotTurn:
     credential: Credential | None = None
     invocation: Invocation | None = None
     begun = False
-    opened = False
+    response_started = False
     response_complete = False
     disconnected = False
     more_body = False
@@ -59,9 +59,8 @@ class HotTurn:
         assert credential is not None  # noqa: S101 - a turn without one was refused when its head came
         self.invocation = self._protocol.gateway.begin(self, self.door, credential, body)
 
-    def refuse(self, error: TeselaError, close: bool) -> None:
-        if close:
-            self.keep_alive = False
+    def refuse(self, error: TeselaError) -> None:
+        """Answer with an error.  What is left of the body is read and thrown away, as long as its time allows."""
         self.parts = []
         refuse(self, error, self._protocol.gateway.next_id())
 
@@ -87,7 +86,7 @@ class HotTurn:
         if self.response_complete:
             return
         protocol = self._protocol
-        self.opened = True
+        self.response_started = True
         tail = b"transfer-encoding: chunked\r\n\r\n"
         if not self.keep_alive:
             tail = b"connection: close\r\n" + tail
