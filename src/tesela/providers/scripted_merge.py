@@ -16,7 +16,7 @@ class Impossible(InvalidRequest):
 
 
 def merge(one: Schema, other: Schema) -> Schema:
-    """Both at once.  `type` must be a list in both.  Raises Impossible when they exclude each other."""
+    """Both at once.  `type` is a list in both, `items` in none.  Raises Impossible when they exclude each other."""
     found = {**one, **other}
     for key in one.keys() & other.keys():
         rule = RULES.get(key)
@@ -28,12 +28,21 @@ def merge(one: Schema, other: Schema) -> Schema:
     }
     if properties:
         found["properties"] = properties
+    places = max(len(schema.get("prefixItems", ())) for schema in (one, other))
+    if places:
+        found["prefixItems"] = [_both([_item(schema, place) for schema in (one, other)]) for place in range(places)]
     return found
 
 
 def _others(schema: Schema) -> Any:
     """What a schema asks of a property that it does not name."""
     return schema.get("additionalProperties", True)
+
+
+def _item(schema: Schema, place: int) -> Any:
+    """What a schema asks of the item at a place."""
+    prefix = schema.get("prefixItems", ())
+    return prefix[place] if place < len(prefix) else schema.get("items", True)
 
 
 def _both(schemas: list[Any]) -> Any:
@@ -67,7 +76,7 @@ def _multiple(one: Any, other: Any) -> Any:
 
 def _same(one: Any, other: Any) -> Any:
     if one != other:
-        raise InvalidRequest("the scripted model cannot obey two patterns, formats or tuples at once")
+        raise InvalidRequest("the scripted model cannot obey two patterns or formats at once")
     return one
 
 
@@ -79,10 +88,6 @@ def _patterns(one: Schema, other: Schema) -> Schema:
     return {name: _both([one.get(name, True), other.get(name, True)]) for name in {**one, **other}}
 
 
-def _items(one: Any, other: Any) -> Any:
-    return _same(one, other) if isinstance(one, list) or isinstance(other, list) else _both([one, other])
-
-
 RULES: Mapping[str, Callable[[Any, Any], Any]] = {
     "type": _types,
     "enum": _values,
@@ -91,8 +96,7 @@ RULES: Mapping[str, Callable[[Any, Any], Any]] = {
     "multipleOf": _multiple,
     "pattern": _same,
     "format": _same,
-    "prefixItems": _same,
-    "items": _items,
+    "items": lambda one, other: _both([one, other]),
     "patternProperties": _patterns,
     "additionalProperties": lambda one, other: _both([one, other]),
     "uniqueItems": lambda one, other: one or other,

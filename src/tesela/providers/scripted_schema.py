@@ -53,6 +53,9 @@ class _Maker:
         kind = found.get("type")
         if isinstance(kind, str):
             found["type"] = [kind]
+        if isinstance(found.get("items"), list):
+            # Draft 7's form of a tuple.
+            found["prefixItems"], found["items"] = found["items"], found.pop("additionalItems", True)
         if "const" in found:
             found = merge(found, {"enum": [found.pop("const")]})
         branches = [schema[key] for key in ("anyOf", "oneOf") if schema.get(key)]
@@ -146,8 +149,6 @@ class _Maker:
 
     def _array(self, flat: Schema, hint: str, refs: tuple[str, ...], variant: int) -> list[Any]:
         prefix, rest = flat.get("prefixItems") or [], flat.get("items", True)
-        if isinstance(rest, list):
-            prefix, rest = rest, flat.get("additionalItems", True)
         least, most = flat.get("minItems", 0), flat.get("maxItems", MOST)
         wanted = least if _again(refs) else max(least, len(prefix), 1)
         found: list[Any] = []
