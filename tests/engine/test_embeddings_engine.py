@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from tesela.engine.encoder import Batcher, Encoder, groups
 from tesela.engine.models import CATALOGUE, Installed, engine_spec
 
+pytestmark = pytest.mark.slow
+
 MODEL = "all-minilm-l6-v2"
 TEXTS = [
     "This is an example sentence",

@@ -21,6 +21,8 @@ from tesela.engine.spec import EngineSpec, EngineState, read_states
 from tesela.engine.supervisor import Supervisor
 from tesela.errors import ConfigError, EngineError, NotFound
 
+pytestmark = pytest.mark.slow
+
 STUB = str(Path(__file__).with_name("stub_engine.py"))
 TIMEOUT_S = 60.0
 CHAT_MODEL = "smollm2-135m-instruct"

@@ -27,6 +27,8 @@ from tesela.wire.assemble import Assembler
 from tesela.wire.sse import DONE, EventParser
 from tesela.wire.tasks import Task
 
+pytestmark = pytest.mark.slow
+
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 SUM = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
 TOOLS = [
