@@ -62,6 +62,10 @@ class Store:
         self._migrations = migrations
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        # Reads have a connection of their own: they are made on the event loop, which must not stand behind a write
+        # that waits for another process's.
+        self._reading = threading.Lock()
+        self._reader: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """Make the file (0600) when it is not there, and bring its tables up to date.
@@ -83,6 +87,8 @@ class Store:
             db.execute("PRAGMA foreign_keys = ON")
             with self._change(raise_version=False):
                 self._migrate(db, time.time())
+            self._reader = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            self._reader.execute("PRAGMA query_only = ON")
         except sqlite3.Error as exc:
             self.close()
             raise ConfigError(f"{self._path}: cannot be used as the store: {exc}") from exc
@@ -95,6 +101,10 @@ class Store:
             if self._db is not None:
                 self._db.close()
                 self._db = None
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
 
     def version(self) -> int:
         """A number that every change raises."""
@@ -214,7 +224,7 @@ class Store:
     def _change(self, *, raise_version: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction; the version goes up when it changed anything."""
         with self._lock:
-            db = self._connection()
+            db = _opened(self._db)
             db.execute("BEGIN IMMEDIATE")
             before = db.total_changes
             try:
@@ -227,16 +237,17 @@ class Store:
                     db.execute("ROLLBACK")
 
     def _rows(self, query: str, values: tuple[str | None, ...] = ()) -> list[Row]:
-        with self._lock:
-            return self._connection().execute(query, values).fetchall()
+        with self._reading:
+            return _opened(self._reader).execute(query, values).fetchall()
 
     def _row(self, query: str) -> Row:
         return self._rows(query)[0]
 
-    def _connection(self) -> sqlite3.Connection:
-        if self._db is None:
-            raise RuntimeError("the store is not open")
-        return self._db
+
+def _opened(db: sqlite3.Connection | None) -> sqlite3.Connection:
+    if db is None:
+        raise RuntimeError("the store is not open")
+    return db
 
 
 def _expires(value: float | None) -> float:
