@@ -29,6 +29,8 @@ from tesela.workers import Workers
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file
 ADDRESS_FILE = "address"
 """Where a server that runs says how to reach it; the command line looks there."""
+IMPATIENT_S = 0.5
+"""Ctrl-C again, this long after the first, ends the server at once; sooner it is the same one, told twice."""
 READY_S = 120.0
 """How long the first start of engines may take before the address is printed all the same."""
 
@@ -68,8 +70,6 @@ async def _serve(
 ) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
 
     def told(state: EngineState) -> None:
         if state.status in ("restarting", "failed"):
@@ -77,6 +77,19 @@ async def _serve(
 
     supervisor = Supervisor(plan.specs, run_dir, told, log_dir=config.home / "logs")
     workers = Workers(config, plan.addresses, listener, run_dir, screen.note)
+    asked_at = 0.0
+
+    def asked() -> None:
+        nonlocal asked_at
+        if not stop.is_set():
+            asked_at = loop.time()
+        elif loop.time() - asked_at >= IMPATIENT_S:
+            workers.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, asked)
+    url = _url(*listener.getsockname()[:2])
     try:
         await supervisor.start()
         await workers.start()
@@ -85,7 +98,6 @@ async def _serve(
         failed = asyncio.ensure_future(workers.failed())
         await asyncio.wait((ready, stopped, failed), return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set() and not failed.done() and await ready:
-            url = _url(*listener.getsockname()[:2])
             _write(config.home / ADDRESS_FILE, url)
             screen.banner(__version__, url, access_token, sorted(plan.addresses))
         await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
@@ -95,7 +107,9 @@ async def _serve(
         return 0
     finally:
         screen.stopping()
-        (config.home / ADDRESS_FILE).unlink(missing_ok=True)
+        _forget(config.home / ADDRESS_FILE, url)
+        # The workers have closed theirs: without this one the system would take connections that nobody answers.
+        listener.close()
         # First those that take requests, then those that answer them.
         await workers.stop(config.settings.timeouts.drain)
         await supervisor.stop()
@@ -171,6 +185,13 @@ def _write(file: Path, line: str) -> None:
     with os.fdopen(descriptor, "w", encoding="ascii") as out:
         out.write(line + "\n")
     part.replace(file)
+
+
+def _forget(file: Path, line: str) -> None:
+    """Remove the file if it says this: another server of the same home may have written it since."""
+    with contextlib.suppress(FileNotFoundError):
+        if file.read_text(encoding="ascii", errors="replace").strip() == line:
+            file.unlink()
 
 
 def _loopback(host: str) -> bool:

@@ -166,6 +166,8 @@ async def serve(start: Start, ready: int) -> None:
 def _parent_gone(server: uvicorn.Server) -> None:
     """The parent holds the other end of standard input: when it dies, however it dies, this end closes."""
     if not os.read(sys.stdin.fileno(), 1):
+        # An end is there to be read for ever: watched on, it would keep the processor busy while requests are drained.
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         server.should_exit = True
 
 

@@ -117,14 +117,18 @@ class Workers:
             async with asyncio.timeout(drain_s + 5):
                 await asyncio.gather(*(process.wait() for process in self._processes))
         except TimeoutError:
-            for process in self._processes:
-                if process.returncode is None:
-                    process.kill()
+            self.kill()
         for life in self._lives:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
         if not self._failure.done():
             self._failure.cancel()
+
+    def kill(self) -> None:
+        """End the workers at once, whatever they have begun."""
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
 
 
 def _ending(code: int) -> str:

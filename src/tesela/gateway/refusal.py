@@ -6,6 +6,9 @@ from tesela.errors import InternalError, TeselaError, UpstreamError
 from tesela.gateway.seams import Caller
 from tesela.wire import problem
 
+MAX_NOTE = 2000
+"""Characters of a provider's message that go to the log."""
+
 _log = logging.getLogger("tesela.gateway")
 
 
@@ -21,7 +24,12 @@ def note(error: TeselaError, request_id: str, endpoint: str, entity: str) -> Non
     """Say in the log that an upstream failed; what callers do wrong is theirs to know."""
     if isinstance(error, UpstreamError):
         where = f"endpoint {endpoint}, served entity {entity}"
-        _log.warning("request %s: %s: %s %s", request_id, where, error.status, error.message)
+        _log.warning("request %s: %s: %s %s", request_id, where, error.status, _line(error.message))
+
+
+def _line(text: str) -> str:
+    """As it is when it is one line.  Providers repeat what callers sent, who must not write lines into our log."""
+    return text[:MAX_NOTE] if text.isprintable() else repr(text[:MAX_NOTE])
 
 
 def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:

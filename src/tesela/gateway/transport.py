@@ -54,6 +54,8 @@ class Pools:
 
     def dial(self, attempt: Attempt) -> None:
         """Connect for this attempt.  The task is kept until it is done; cancelling the attempt cancels it."""
+        # Connecting has its own limit; the first byte is waited for from then on.
+        attempt.deadline = attempt.sent_at + attempt.upstream.timeouts.total_s
         task = self.loop.create_task(self._dial(attempt))
         attempt.dialing = task
         self._dials.add(task)
@@ -72,6 +74,7 @@ class Pools:
             attempt.fail(UpstreamUnavailable(_unreachable(attempt.upstream, exc), retry_after_s=1))
         else:
             attempt.dialing = None
+            attempt.deadline = min(attempt.deadline, self.loop.time() + attempt.upstream.timeouts.first_byte_s)
             connection.begin(attempt)
 
     def rest(self, connection: Connection) -> None:
@@ -127,9 +130,7 @@ class Link:
         self.pools = pools
         self.head = _head(upstream, path)
         self.idle = pools.idle(upstream.origin)
-        # Connecting has its own limit; the first byte is waited for from then on.
-        limits = upstream.timeouts
-        self.patience_s = min(limits.total_s, limits.connect_s + limits.first_byte_s)
+        self.patience_s = min(upstream.timeouts.total_s, upstream.timeouts.first_byte_s)
 
 
 def _head(upstream: Upstream, path: str) -> bytes:
