@@ -22,7 +22,7 @@ endpoints:
     config: {served_entities: [{external_model: {name: m, provider: scripted, task: llm/v1/chat}}]}
 """
 SERVE = [sys.executable, "-P", "-c", "from tesela.cli import main; main()", "serve", "--port", "0"]
-HALF = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Length: 9\r\n\r\n{"
+HALF = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -46,6 +46,7 @@ def busy(port: int, token: bytes) -> socket.socket:
     """A connection in the middle of a request, which a server that ends waits for."""
     made = socket.create_connection(("127.0.0.1", port), 10)
     made.sendall(HALF % token)
+    assert made.recv(4096).startswith(b"HTTP/1.1 100 ")
     return made
 
 
@@ -83,7 +84,7 @@ def test_a_signal_told_twice_is_one(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         until(lambda: refused(port))
         assert process.poll() is None
-        caller.sendall(b'"a": 1 }')
+        caller.sendall(b'{"a": 1 }')
         assert caller.recv(4096).startswith(b"HTTP/1.1 400 ")
         assert process.wait(10) == 0
 
