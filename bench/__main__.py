@@ -128,6 +128,8 @@ def _save(results: dict[str, Any]) -> Path:
     facts = results["machine"]
     stamp = str(results["date"])[:16].replace(":", "")
     path = RESULTS / f"{stamp}-{machine.short_name(facts['cpu'], facts['cores'])}.json"
+    # A clone that has no results yet has no folder for them.
+    RESULTS.mkdir(exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     return path
 
