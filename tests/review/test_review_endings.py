@@ -22,7 +22,10 @@ endpoints:
     config: {served_entities: [{external_model: {name: m, provider: scripted, task: llm/v1/chat}}]}
 """
 SERVE = [sys.executable, "-P", "-c", "from tesela.cli import main; main()", "serve", "--port", "0"]
-HALF = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+HALF = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n"
+    b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+)
 
 
 @contextlib.contextmanager
