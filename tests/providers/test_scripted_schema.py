@@ -233,3 +233,12 @@ def test_formats_hold_for_every_variant(variant: int, name: str) -> None:
     assert Draft202012Validator.FORMAT_CHECKER.conforms(text, name)
     if name in ("date-time", "time"):
         assert datetime.fromisoformat(text if name == "date-time" else f"2024-01-01T{text}").tzinfo is not None
+
+
+def test_a_listed_value_obeys_the_other_parts_to_the_innermost() -> None:
+    inside = {"type": "object", "properties": {"city": {"type": "array", "items": {"type": "null"}}}}
+    listed = {"type": "object", "properties": {"city": {"enum": [[0], [True], [None]]}}, "required": ["city"]}
+    assert obey({"allOf": [inside, listed]}) == {"city": [None]}
+    only = {"type": "object", "properties": {"city": {"const": [0]}}, "required": ["city"]}
+    with pytest.raises(InvalidRequest):
+        obey({"allOf": [inside, only]})

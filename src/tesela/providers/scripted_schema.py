@@ -39,7 +39,7 @@ class _Maker:
         if choices:
             return self._branch(flat, choices, hint, refs, variant)
         if "enum" in flat:
-            return self._listed(flat, variant)
+            return self._listed(flat, refs, variant)
         kinds = flat.get("type") or _kind(flat)
         return _first(partial(self._typed, {**flat, "type": [kind]}, kind, hint, refs, variant) for kind in kinds)
 
@@ -105,11 +105,39 @@ class _Maker:
             return self._branch(flat, choices, hint, refs, variant)
         return self.make(flat, hint, refs, variant)
 
-    def _listed(self, flat: Schema, variant: int) -> Any:
-        found = [one for one in flat["enum"] if fits(flat, one)]
+    def _listed(self, flat: Schema, refs: tuple[str, ...], variant: int) -> Any:
+        found = [one for one in flat["enum"] if fits(flat, one) and self._inside(flat, one, refs)]
         if not found:
             raise Impossible("no value of an enum obeys the rest of its schema")
         return found[variant % len(found)]
+
+    def _allows(self, schema: Any, value: Any, refs: tuple[str, ...]) -> bool:
+        """Whether a value that a schema lists obeys another one that holds at the same place."""
+        try:
+            flat, refs = self._flat(schema, refs)
+        except Impossible:
+            return False
+        branches = flat.get("choices", ())
+        return (
+            fits(flat, value)
+            and ("enum" not in flat or encode(value) in map(encode, flat["enum"]))
+            and all(any(self._allows(one, value, refs) for one in some) for some in branches)
+            and self._inside(flat, value, refs)
+        )
+
+    def _inside(self, flat: Schema, value: Any, refs: tuple[str, ...]) -> bool:
+        """Whether what is inside a list or an object obeys what the schema says of it."""
+        if isinstance(value, list):
+            if not flat.get("minItems", 0) <= len(value) <= flat.get("maxItems", len(value)):
+                return False
+            first, others = flat.get("prefixItems", []), flat.get("items", True)
+            schemas = [*first, *[others] * max(0, len(value) - len(first))]
+            return all(self._allows(schema, one, refs) for schema, one in zip(schemas, value, strict=False))
+        if isinstance(value, dict):
+            if not set(flat.get("required", ())) <= value.keys():
+                return False
+            return all(self._allows(_property(flat, name), one, refs) for name, one in value.items())
+        return True
 
     def _typed(self, flat: Schema, kind: str, hint: str, refs: tuple[str, ...], variant: int) -> Any:
         if kind == "object":
