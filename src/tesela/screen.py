@@ -3,6 +3,10 @@
 The banner goes to standard output in lines that can be pasted; everything on the way goes to standard error.
 """
 
+import os
+import shlex
+import shutil
+import sys
 from typing import TextIO
 
 STAGES = {
@@ -44,16 +48,16 @@ class Screen:
 
     def banner(self, version: str, url: str, access_token: str | None, models: list[str]) -> None:
         self._end_line()
-        shown = access_token or "<an access token: make one with 'tesela tokens create'>"
+        program = "tesela" if shutil.which("tesela") else shlex.quote(os.path.abspath(sys.argv[0]))
         lines = [
             f"Tesela {version} is ready at {url}",
             "",
             f"  export DATABRICKS_HOST={url}",
-            f"  export DATABRICKS_TOKEN={shown}",
+            f"  export DATABRICKS_TOKEN={access_token}" if access_token else f"  # a token: {program} tokens create",
             "",
         ]
         if models:
-            hint = f'  try: tesela query {models[-1]} "Hello"   (Ctrl-C here stops the server)'
+            hint = f'  try: {program} query {models[-1]} "Hello"   (Ctrl-C here stops the server)'
             lines += ["  local models: " + ", ".join(models), hint, ""]
         print("\n".join(lines), file=self._out, flush=True)
 
