@@ -33,8 +33,8 @@ from tesela.wire.tasks import Task
 ENTITIES_MAX = 15
 """Per endpoint: what a workspace really allows, though its documentation says ten."""
 
-ENDPOINT_NAME = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
-ENTITY_NAME = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
+ENDPOINT_NAME = re.compile(r"^[A-Za-z0-9_-]{1,63}\Z")
+ENTITY_NAME = re.compile(r"^[A-Za-z0-9_-]{1,128}\Z")
 
 
 def build(

@@ -58,7 +58,12 @@ class Workers:
     async def _live(self, number: int) -> None:
         deaths = 0
         while not self._stopping:
-            process = await self._spawn(number)
+            try:
+                process = await self._spawn(number)
+            except OSError as exc:
+                self._note(f"gateway worker {number} could not be started: {exc.strerror or exc}; trying again")
+                await asyncio.sleep(1.0)
+                continue
             became_ready = await self._reach_ready(process, number)
             deaths = 0 if became_ready else deaths + 1
             code = await process.wait()

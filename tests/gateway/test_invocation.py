@@ -770,3 +770,12 @@ def test_a_protocol_error_before_the_first_byte_is_told_with_its_reason() -> Non
     query = Query(world)
     world.transport.last.fail(UpstreamProtocolError("no", param="n", reason="why"))
     assert (query.error["param"], query.error["code"]) == ("n", "why")
+
+
+def test_a_full_entity_leaves_its_requests_to_the_next() -> None:
+    world = World(endpoint("chat", entity("one", limit=1, admission="m"), entity("two", 0), fallback=True))
+    first, second = Query(world), Query(world)
+    assert len(world.transport.sent) == 2
+    world.transport.sent[1].whole(ANSWER)
+    assert (second.status, second.headers["served-model-name"]) == (200, "two")
+    assert first.state == "waiting"

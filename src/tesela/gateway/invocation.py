@@ -4,7 +4,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tesela.errors import TeselaError, UpstreamProtocolError
+from tesela.errors import RateLimited, TeselaError, UpstreamProtocolError
 from tesela.gateway import ask, traffic
 from tesela.gateway.admission import admit
 from tesela.gateway.doors import Manners
@@ -63,7 +63,8 @@ class Invocation:
             try:
                 self._send()
             except TeselaError as error:
-                if not (error.retryable and self._left):
+                # A full local model counts as a failure of this entity alone: the next may have room.
+                if not ((error.retryable or isinstance(error, RateLimited)) and self._left):
                     raise
                 self._next()
             else:

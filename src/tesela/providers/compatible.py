@@ -17,7 +17,7 @@ from tesela.wire.tasks import PATH, Task
 OPENAI_BASE = "https://api.openai.com/v1"
 
 PORTS = {"http": 80, "https": 443, "http+unix": 0}
-_HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+_HEADER_NAME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 def address(url: str, place: str) -> tuple[Origin, str, str]:
