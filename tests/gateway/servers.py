@@ -36,6 +36,7 @@ MODELS = {
     "chat": "echo", "plain": "quiet", "slow": "echo+slow-100ms", "bad": "error-400", "busy": "error-429",
     "down": "error-503", "denied": "error-401", "cut": "cut-after-2", "uncut": "cut-after-0", "broken": "bad-json",
     "late": "error-after-2", "unicode": "unicode", "tools": "tool-call", "long": "long-300", "drip": "drip-20ms+long-8",
+    "trickle": "drip-150ms+long-14",
     "empty": "empty",
 }  # fmt: skip
 
@@ -155,30 +156,34 @@ class Answers:
     """Reads answers as far as they have come."""
 
     def __init__(self) -> None:
-        self.raw = b""
+        self._raw = bytearray()
         self.whole: list[tuple[int, dict[str, str], bytes]] = []
         self.closed = False
         self._headers: dict[str, str] = {}
-        self._body = b""
+        self._body: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
 
+    @property
+    def raw(self) -> bytes:
+        return bytes(self._raw)
+
     def feed(self, data: bytes) -> None:
-        self.raw += data
+        self._raw += data
         self._parser.feed_data(data)
 
     def on_message_begin(self) -> None:
-        self._headers, self._body = {}, b""
+        self._headers, self._body = {}, []
 
     def on_header(self, name: bytes, content: bytes) -> None:
         self._headers[name.decode().lower()] = content.decode()
 
     def on_body(self, body: bytes) -> None:
-        self._body += body
+        self._body.append(body)
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200:
-            self.whole.append((status, self._headers, self._body))
+            self.whole.append((status, self._headers, b"".join(self._body)))
 
 
 class Client:

@@ -50,3 +50,10 @@ def may_answer(cycle: Any, in_body: bool, pipelined: bool) -> bool:
     if in_body:
         return not pipelined and not cycle.response_started and not cycle.response_complete
     return bool(cycle.response_complete)
+
+
+def forget(cycle: Any) -> None:
+    """Tell uvicorn's cycle that nobody hears it: what it still says must not follow the last answer."""
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()

@@ -21,11 +21,10 @@ from tesela.gateway import doors, glance, offers
 from tesela.gateway.auth import authenticate
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
-from tesela.gateway.linger import linger, may_answer
-from tesela.gateway.refusal import error_lines
+from tesela.gateway.linger import forget, linger, may_answer
+from tesela.gateway.refusal import last_answer
 from tesela.gateway.turn import HotTurn
 from tesela.snapshot import Credential, Snapshot
-from tesela.wire import problem
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD = 64 * 1024
@@ -69,20 +68,22 @@ class HotProtocol(HttpToolsProtocol):
         self._dates: list[tuple[bytes, bytes]] = []
         self._date_lines = b""
 
-    # ------------------------------------------------------------ the connection
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._busy_since = self.loop.time()
         self._watch = self.loop.call_later(self.limits.head_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        super().connection_lost(exc)
+
+    def _let_go(self) -> None:
+        """Whoever is still to answer on this connection is told that nobody hears it."""
         if self._watch is not None:
             self._watch.cancel()
         turn, self._turn = self._turn, None
         if turn is not None and not turn.response_complete:
             turn.lost()
-        super().connection_lost(exc)
 
     def _look(self) -> None:
         """One timer for a connection's whole life, instead of one set and cancelled for every request."""
@@ -123,12 +124,10 @@ class HotProtocol(HttpToolsProtocol):
         if not may_answer(self.cycle, self._receiving and not self._in_head, bool(self.pipeline)):
             self.transport.close()
             return
-        body = problem.body(error)
-        head = error_lines(error, self.gateway.next_id())
-        head += b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), head, body)))
-        if self._watch is not None:
-            self._watch.cancel()
+        answer = last_answer(error, self.gateway.next_id())
+        self.transport.write(b"".join((STATUS_LINE[error.status], self.date_lines(), answer)))
+        self._let_go()
+        forget(self.cycle)
         linger(self, self.transport, self.loop)
 
     def date_lines(self) -> bytes:
@@ -138,8 +137,6 @@ class HotProtocol(HttpToolsProtocol):
             self._dates = headers
             self._date_lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         return self._date_lines
-
-    # ------------------------------------------------------------ called by the parser
 
     def data_received(self, data: bytes) -> None:
         idle = not self._receiving and (self.cycle is None or self.cycle.response_complete)
@@ -172,6 +169,7 @@ class HotProtocol(HttpToolsProtocol):
         """Read a request that offers an upgrade again, without the offer."""
         old, self.parser = self.parser, httptools.HttpRequestParser(self)
         if old.get_method() == b"CONNECT":
+            self._in_head = True  # Nothing was begun for it.
             self.send_400_response("")
             return
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)

@@ -37,6 +37,12 @@ def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
     caller.answer(error.status, error_lines(error, request_id), problem.body(error))
 
 
+def last_answer(error: TeselaError, request_id: str) -> bytes:
+    """Header lines and body of the answer after which a connection closes."""
+    body = problem.body(error)
+    return b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b" % (error_lines(error, request_id), len(body), body)
+
+
 def error_lines(error: TeselaError, request_id: str) -> bytes:
     lines = b"".join(b"%b: %b\r\n" % header for header in problem.headers(error))
     return lines + b"x-request-id: %b\r\n" % request_id.encode()
