@@ -4,7 +4,7 @@ A door is a path and the manners of the clients that come through it.  The OpenA
 `model` in the body; the invocation doors have it in the path and find the task in the body.
 """
 
-from enum import Enum
+from enum import Enum, auto
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -15,8 +15,8 @@ class Manners(Enum):
     """OPENAI: usage in a stream only when asked for, in a chunk of its own.  DATABRICKS: data-only events, usage on
     the chunk that carries the finish reason, `finishReason` beside `finish_reason` in whole answers."""
 
-    OPENAI = "openai"
-    DATABRICKS = "databricks"
+    OPENAI = auto()
+    DATABRICKS = auto()
 
 
 class Door(NamedTuple):
