@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tesela.providers.registry import PROVIDERS
-
 ROOT = Path(__file__).parent.parent / "src" / "tesela"
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] != "providers"]
 
@@ -35,18 +33,6 @@ def called(node: ast.AST) -> str:
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
 def test_nothing_compares_a_providers_name(module: Path) -> None:
     assert compared(ast.parse(module.read_text("utf-8"))) == []
-
-
-@pytest.mark.parametrize(
-    "module", [path for path in MODULES if "gateway" in path.parts], ids=lambda module: module.stem
-)
-def test_the_gateway_names_no_provider(module: Path) -> None:
-    words = {
-        node.value
-        for node in ast.walk(ast.parse(module.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    assert not words & set(PROVIDERS)
 
 
 def test_the_search_finds_what_it_is_for() -> None:
