@@ -14,6 +14,7 @@ from tests.gateway.servers import EXPIRED, SOMEBODY, Server, client, request, se
 
 from tesela.gateway.limits import Limits
 
+pytestmark = pytest.mark.slow
 LIMITS = Limits(max_body=100_000)
 MESSAGES = b'"messages":[{"role":"user","content":"Hi"}]'
 STREAM = b'{"model":"%b",' + MESSAGES + b',"stream":true}'

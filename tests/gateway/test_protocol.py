@@ -18,6 +18,7 @@ from tesela.gateway.doors import BASES, OPENAI_DOORS
 from tesela.gateway.limits import Limits
 from tesela.snapshot import Credential, digest
 
+pytestmark = pytest.mark.slow
 MESSAGES = b'"messages":[{"role":"user","content":"Hi"}]'
 HOT = pytest.mark.parametrize("hot", [True, False], ids=["hot", "plain"])
 
