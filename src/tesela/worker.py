@@ -1,7 +1,7 @@
 """One gateway worker: a process that answers requests and does nothing else.
 
 The parent starts it with a listening socket and a `Start` on its standard input; it says "ready" on its standard
-output, polls the store's version once a second, and ends when the parent asks it to or goes away.
+output, polls the store's version twice a second, and ends when the parent asks it to or goes away.
 """
 
 import asyncio
@@ -70,15 +70,22 @@ def limits_of(config: Config) -> Limits:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says on a descriptor that it answers."""
+    """uvicorn's server, which says on a descriptor that it answers, and leaves nobody without a word."""
 
-    def __init__(self, config: uvicorn.Config, ready: int) -> None:
+    def __init__(self, config: uvicorn.Config, ready: int, gateway: Gateway) -> None:
         super().__init__(config)
         self._ready = ready
+        self._gateway = gateway
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         os.write(self._ready, READY)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # uvicorn waits for as long as requests may still take, and knows nothing of those that are no tasks.
+        self._gateway.abandon()
+        await asyncio.sleep(0)
 
 
 async def serve(start: Start, ready: int) -> None:
@@ -110,6 +117,7 @@ async def serve(start: Start, ready: int) -> None:
                 _log.exception("the store could not be read; going on with what was read before")
             trouble = "the store cannot be read; what was read before still holds"
 
+    gateway.recheck = follow_store
     workspace = store.workspace()
     facts = control.Facts(
         snapshot=lambda: gateway.snapshot,
@@ -144,6 +152,7 @@ async def serve(start: Start, ready: int) -> None:
             backlog=4096,
         ),
         ready,
+        gateway,
     )
 
     async def follow() -> None:
@@ -160,6 +169,7 @@ async def serve(start: Start, ready: int) -> None:
         loop.remove_reader(sys.stdin.fileno())
         following.cancel()
         pools.close()
+        player.close()
         store.close()
 
 

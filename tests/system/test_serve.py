@@ -1,5 +1,6 @@
 """A real server: what it prints, that it goes on when a part dies, and that nothing of it stays when it ends."""
 
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.system.processes import FILE, Served, alive, until
+from tests.system.processes import FILE, Served, alive, endpoint, until
 
 from tesela.store import Store
 
@@ -197,3 +198,15 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
         port = int(served.host.rpartition(":")[2])
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 5):
             pass
+
+
+def test_a_stream_that_outlives_the_drain_is_told(tmp_path: Path) -> None:
+    file = "timeouts: {drain: 1}\nendpoints:\n" + endpoint("endless", "long-1000+drip-100ms")
+    with Served(tmp_path, file=file) as served, served.connected() as connection:
+        served.begin(connection, "endless", stream=True)
+        answer = connection.getresponse()
+        assert answer.readline().startswith(b"data: {")
+        served.process.send_signal(signal.SIGTERM)
+        last = answer.read().decode().strip().split("\n\n")[-1]
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "TEMPORARILY_UNAVAILABLE"
+        assert served.process.wait(30) == 0

@@ -5,13 +5,11 @@ cannot forget it.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tesela.errors import MethodNotAllowed, Unauthenticated
 from tesela.gateway import doors
-from tesela.gateway.auth import authenticate
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
@@ -72,7 +70,7 @@ class Application:
         door = doors.find(scope["raw_path"])
         credential: Credential | None = None
         try:
-            credential = authenticate(self._gateway.snapshot, headers.get(b"authorization"), time.time())
+            credential = self._gateway.authenticate(headers.get(b"authorization"))
             length = headers.get(b"content-length", b"")
             if length.isdigit():
                 self._limits.check(int(length))

@@ -23,3 +23,13 @@ def retry_after(headers: Headers) -> int | None:
     """Whole seconds of a Retry-After header (RFC 9110, section 10.2.3).  A date is left out: few send one."""
     content = headers.get(b"retry-after", b"").strip()
     return min(int(content[:9]), 86400) if content.isdigit() else None
+
+
+def no_object(body: bytes) -> None:
+    """Raises UpstreamProtocolError when the body of a whole answer is something else than a JSON object.
+
+    Only its first byte is looked at: a login page and an empty body are told apart by that, and the rest passes as it
+    came.
+    """
+    if not body.lstrip().startswith(b"{"):
+        raise UpstreamProtocolError("the provider's answer is not a JSON object: is the address that of its API?")

@@ -8,7 +8,7 @@ from tesela.errors import RateLimited, TeselaError, UpstreamProtocolError
 from tesela.gateway import ask, traffic
 from tesela.gateway.admission import admit
 from tesela.gateway.doors import Manners
-from tesela.gateway.heads import NOT_A_STREAM, objection, retry_after
+from tesela.gateway.heads import NOT_A_STREAM, no_object, objection, retry_after
 from tesela.gateway.reading import reader
 from tesela.gateway.refusal import boundary, note, refuse
 from tesela.gateway.relay import Gather, Relay
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of a whole answer that we are ready to hold.  2,048 embeddings of 4,096 floats take about 100 MB as text."""
 LINES = b"content-type: %b\r\nserved-model-name: %b\r\nx-request-id: %b\r\n"
-JSON_LINES = b"content-type: application/json\r\nserved-model-name: %b\r\nx-request-id: %b\r\n"
 
 
 class Invocation:
@@ -86,10 +85,8 @@ class Invocation:
             if translation is None:
                 exchange = unified(question.task, document, question.streaming, upstream)
             else:
-                created = int(time.time())
-                exchange = translation(
-                    Call(question.task, document, question.streaming, upstream, created, self._answer_id())
-                )
+                answer_id, created = self._answer_id(), int(time.time())
+                exchange = translation(Call(question.task, document, question.streaming, upstream, created, answer_id))
             self._exchange = exchange
             reads = reader(exchange, question, self._answer_id(), int(time.time())) if exchange.streaming else None
             self._relay = reads
@@ -168,6 +165,8 @@ class Invocation:
         try:
             if exchange is not None and exchange.answer is not None:
                 body = exchange.answer(body)
+            elif not body.startswith(b"{"):
+                no_object(body)
             self._answered(body, usage.find(body))
         except Exception as exc:
             self.on_failure(boundary(exc, self._request_id))
@@ -183,8 +182,7 @@ class Invocation:
                 self._caller.send(body)
             self._caller.close()
         else:
-            name, request_id = self._entity.name.encode(), self._request_id.encode()
-            self._caller.answer(200, JSON_LINES % (name, request_id), body)
+            self._caller.answer(200, self._lines(b"application/json"), body)
 
     def _end_stream(self, relay: Relay) -> None:
         if relay.source.done:
@@ -225,6 +223,11 @@ class Invocation:
                 self._fail(boundary(exc, self._request_id))
             return
         self._fail(error)
+
+    def abandon(self, error: TeselaError) -> None:
+        """Give it up for good: no other entity is tried."""
+        self._left = ()
+        self._give_up(error)
 
     def _give_up(self, error: TeselaError) -> None:
         handle, self._handle = self._handle, None

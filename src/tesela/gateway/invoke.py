@@ -13,9 +13,12 @@ caller.  When the caller leaves, the upstream call is cancelled and what was cou
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
+from tesela.errors import Unauthenticated, UpstreamUnavailable
 from tesela.gateway import ask
+from tesela.gateway.auth import authenticate
 from tesela.gateway.doors import Door, Manners
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.refusal import boundary, refuse
@@ -54,6 +57,27 @@ class Gateway:
         self._prefix = id_prefix
         self._count = 0
         self._looking: asyncio.TimerHandle | None = None
+        self.recheck: Callable[[], None] = _nothing
+
+    def authenticate(self, authorization: bytes | None) -> Credential:
+        """Who is calling.  Raises Unauthenticated.
+
+        Before somebody is refused, `recheck` may take over what has changed since the snapshot was built: a token that
+        was made a moment ago must work.  Only refusals cost that look.
+        """
+        before = self.snapshot
+        try:
+            return authenticate(before, authorization, time.time())
+        except Unauthenticated:
+            self.recheck()
+            if self.snapshot is before:
+                raise
+            return authenticate(self.snapshot, authorization, time.time())
+
+    def abandon(self) -> None:
+        """The server must end: whoever still waits is told so, and where nothing has been sent yet with a 503."""
+        for invocation in list(self.under_way):
+            invocation.abandon(UpstreamUnavailable("this server is ending; send the request again", retry_after_s=1))
 
     def next_id(self) -> str:
         """A request id: unique among all workers and starts, and cheap."""
@@ -87,3 +111,7 @@ class Gateway:
             invocation.reassure(before)
         if self.under_way:
             self._looking = self.loop.call_later(self.patience_s / 8, self._look)
+
+
+def _nothing() -> None:
+    return

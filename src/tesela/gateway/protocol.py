@@ -8,7 +8,6 @@ a test holds that.
 
 import asyncio
 import math
-import time
 from typing import Any, cast
 
 import httptools
@@ -18,7 +17,6 @@ from uvicorn.server import ServerState
 
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
 from tesela.gateway import doors, glance, offers
-from tesela.gateway.auth import authenticate
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
 from tesela.gateway.linger import forget, linger, may_answer
@@ -56,7 +54,8 @@ class HotProtocol(HttpToolsProtocol):
         self._busy_since = 0.0
         self._receiving = False
         self._in_head = False
-        self._head_size = 0
+        self._bodied = False
+        self._beside = 0
         self._watch: asyncio.TimerHandle | None = None
         self._familiar = glance.Familiar()
         self._door = doors.Door(doors.Manners.OPENAI)
@@ -159,11 +158,11 @@ class HotProtocol(HttpToolsProtocol):
             return
         if idle and self._turn is not turn:
             self._learn(data)
-        # The parser keeps a head until it is whole, however long it gets.
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self._fail(HeadTooLarge(HEAD_TOO_LARGE))
+        # The parser keeps what is not body, however long it gets: a head, trailers, what stands beside a chunk's size.
+        self._beside = 0 if self._bodied or not self._receiving else self._beside + len(data)
+        self._bodied = False
+        if self._beside > MAX_HEAD:
+            self._fail(HeadTooLarge(HEAD_TOO_LARGE))
 
     def _decline(self, rest: bytes) -> None:
         """Read a request that offers an upgrade again, without the offer."""
@@ -202,17 +201,17 @@ class HotProtocol(HttpToolsProtocol):
         it says something else, when the snapshot has changed, or when the token may have run out."""
         snapshot, known = self.gateway.snapshot, self._known
         if known is None or authorization != self._said or snapshot is not self._known_in:
-            known = self._known = authenticate(snapshot, authorization, time.time())
-            self._said, self._known_in = authorization, snapshot
+            known = self._known = self.gateway.authenticate(authorization)
+            self._said, self._known_in = authorization, self.gateway.snapshot
         elif known.expires_at != math.inf:
-            return authenticate(snapshot, authorization, time.time())
+            return self.gateway.authenticate(authorization)
         return known
 
     def on_message_begin(self) -> None:
         self._found.clear()
         self._urls.clear()
         self._receiving = self._in_head = True
-        self._head_size = 0
+        self._beside = 0
         self._busy_since = self.loop.time()
         self._unset_keepalive_if_required()
 
@@ -260,6 +259,7 @@ class HotProtocol(HttpToolsProtocol):
         return turn if turn is cycle else None
 
     def on_body(self, body: bytes) -> None:
+        self._bodied = True
         turn = self._current()
         if turn is None:
             super().on_body(body)
