@@ -37,22 +37,33 @@ class TeselaError(Exception):
     """Base of all.  `message` says what happened, whose fault it is and what to do.
 
     `param` names the request field at fault, `retry_after_s` is in whole seconds, `headers` go out with the answer.
-    `reason` is OpenAI's machine-readable word for the same failure, where it has one.
+    `reason` is OpenAI's machine-readable word for the same failure, where it has one.  `upstream_status` is the status
+    that what we called gave, or None when it gave none.
     """
 
     status: int = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
     type: ClassVar[str] = "server_error"
     retryable: ClassVar[bool] = False
+    passes_status: ClassVar[bool] = False
 
     def __init__(
-        self, message: str, *, param: str | None = None, reason: str | None = None, retry_after_s: int | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        reason: str | None = None,
+        retry_after_s: int | None = None,
+        upstream_status: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.upstream_status = upstream_status
+        if self.passes_status and upstream_status is not None and 400 <= upstream_status < 500:
+            self.status = upstream_status
 
 
 class RequestError(TeselaError):
@@ -132,24 +143,12 @@ class RateLimited(RequestError):
 
 
 class UpstreamError(TeselaError):
-    """What we called failed.  `upstream_status` is the status it gave, or None when it gave none."""
+    """What we called failed."""
 
     status = 502
     code = "INTERNAL_ERROR"
     type = "upstream_error"
     retryable = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        reason: str | None = None,
-        retry_after_s: int | None = None,
-        upstream_status: int | None = None,
-    ) -> None:
-        super().__init__(message, param=param, reason=reason, retry_after_s=retry_after_s)
-        self.upstream_status = upstream_status
 
 
 class UpstreamRejected(UpstreamError):
@@ -163,21 +162,7 @@ class UpstreamRejected(UpstreamError):
     code = "INVALID_PARAMETER_VALUE"
     type = "invalid_request_error"
     retryable = False
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        reason: str | None = None,
-        retry_after_s: int | None = None,
-        upstream_status: int | None = None,
-    ) -> None:
-        super().__init__(
-            message, param=param, reason=reason, retry_after_s=retry_after_s, upstream_status=upstream_status
-        )
-        if upstream_status is not None and 400 <= upstream_status < 500:
-            self.status = upstream_status
+    passes_status = True
 
 
 class UpstreamUnauthorized(UpstreamError):
