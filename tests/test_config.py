@@ -225,9 +225,12 @@ def test_every_setting_and_variable_is_documented() -> None:
 
 def test_scalars_of_every_kind(tmp_path: Path) -> None:
     def value(text: str) -> Any:
-        return (
-            read(tmp_path, f"{ENDPOINT}    ai_gateway: {{x: {text}}}\n", {"KEY": "x"}).settings.endpoints[0].ai_gateway
+        model = f"{{name: m, provider: scripted, task: llm/v1/chat, scripted_config: {{x: {text}}}}}"
+        config = read(
+            tmp_path, f"endpoints: [{{name: e, config: {{served_entities: [{{external_model: {model}}}]}}}}]\n"
         )
+        found = config.settings.endpoints[0].config.served_entities[0].external_model
+        return found.scripted_config if found is not None else None
 
     for text, expected in (
         ("1", 1),
@@ -238,3 +241,29 @@ def test_scalars_of_every_kind(tmp_path: Path) -> None:
         ("'1'", "1"),
     ):
         assert value(text) == {"x": expected}
+
+
+def test_what_a_gateway_would_do_and_does_not_yet_is_said_aloud(tmp_path: Path) -> None:
+    """A copied endpoint must not look protected when it is not."""
+    text = f"""{ENDPOINT}    rate_limits: [{{calls: 5, key: user, renewal_period: minute}}]
+    ai_gateway:
+      fallback_config: {{enabled: true}}
+      guardrails: {{input: {{pii: {{behavior: BLOCK}}}}}}
+      usage_tracking_config: {{enabled: true}}
+"""
+    config = read(tmp_path, text, {"KEY": "x"})
+    assert [note.split(": ", 1)[1] for note in config.notes] == [
+        "endpoints[0].rate_limits has no effect",
+        "endpoints[0].ai_gateway.guardrails has no effect",
+        "endpoints[0].ai_gateway.usage_tracking_config has no effect",
+    ]
+    gateway = config.settings.endpoints[0].ai_gateway
+    assert gateway is not None
+    assert gateway.fallback_config is not None
+    assert gateway.fallback_config.enabled
+
+
+def test_a_mistyped_fallback_is_no_endpoint_without_one(tmp_path: Path) -> None:
+    text = f"{ENDPOINT}    ai_gateway: {{fallbacks_config: {{enabled: true}}}}\n"
+    with pytest.raises(ConfigError, match=r"ai_gateway\.fallbacks_config: there is no such setting.*fallback_config"):
+        read(tmp_path, text, {"KEY": "x"})

@@ -75,6 +75,16 @@ class EndpointConfig(Struct, frozen=True, omit_defaults=True):
     name: str | None = None
 
 
+class FallbackConfig(Struct, frozen=True, omit_defaults=True):
+    enabled: bool = False
+
+
+class AIGateway(Struct, frozen=True, omit_defaults=True):
+    """The part of `ai_gateway` that has an effect.  The rest of it is named when it is asked for, not kept."""
+
+    fallback_config: FallbackConfig | None = None
+
+
 class Tag(Struct, frozen=True, omit_defaults=True):
     key: str
     value: str | None = None
@@ -87,8 +97,7 @@ class ServingEndpoint(Struct, frozen=True, omit_defaults=True):
     config: EndpointConfig
     description: str | None = None
     tags: tuple[Tag, ...] = ()
-    ai_gateway: dict[str, Any] | None = None
-    rate_limits: tuple[dict[str, Any], ...] = ()
+    ai_gateway: AIGateway | None = None
     route_optimized: bool = False
     task: str | None = None
 

@@ -93,8 +93,7 @@ def _from_file(config: Config, asked: ServingEndpoint, at: str, engines: Mapping
         _entity(config, one, f"{where}[{i}]", split[one.name or ""], engines) for i, one in enumerate(named)
     )
     task = _one_task(config, entities, named, where, engines)
-    gateway = asked.ai_gateway or {}
-    fallback = gateway.get("fallback_config")
+    fallback = asked.ai_gateway.fallback_config if asked.ai_gateway is not None else None
     return Endpoint(
         name=asked.name,
         task=task,
@@ -105,7 +104,7 @@ def _from_file(config: Config, asked: ServingEndpoint, at: str, engines: Mapping
                 tuple(one.config for one in entities), traffic_config=_traffic(split), name=asked.config.name
             ),
         ),
-        fallback=isinstance(fallback, dict) and fallback.get("enabled") is True,
+        fallback=fallback is not None and fallback.enabled,
         source="file",
         created_ms=config.file_ms,
         description=asked.description or "",
