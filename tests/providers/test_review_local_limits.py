@@ -13,11 +13,14 @@ from tesela.wire import document
 from tesela.wire.tasks import Task
 
 
-def translate(context: int, fields: dict[str, Any], task: Task = Task.CHAT) -> None:
+def translate(context: int, fields: dict[str, Any], task: Task = Task.CHAT) -> dict[str, Any]:
+    """What would be sent to the engine."""
     upstream = Upstream(Origin(unix="/nowhere"), "tiny", capabilities=Capabilities(context=context, n_max=9))
     translation = LOCAL.translations[task]
     assert translation is not None
-    translation(Call(task, document.decode(msgspec.json.encode(fields)), False, upstream, 5, "abc"))
+    call = Call(task, document.decode(msgspec.json.encode(fields)), False, upstream, 5, "abc")
+    sent: dict[str, Any] = msgspec.json.decode(translation(call).body)
+    return sent
 
 
 def messages(count: int) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def test_more_messages_than_the_context_has_tokens_are_refused_with_both_numbers
 
 @pytest.mark.parametrize(("context", "count"), [(64, 64), (0, 1000)])
 def test_as_many_as_may_fit_and_any_number_where_the_context_is_not_known(context: int, count: int) -> None:
-    translate(context, messages(count))
+    assert len(translate(context, messages(count))["messages"]) == count
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
@@ -45,8 +48,9 @@ def test_a_count_that_the_engine_cannot_hold_is_refused_as_it_was_sent(name: str
 
 
 def test_the_largest_count_is_taken() -> None:
-    translate(64, {**messages(1), "max_tokens": 2**31 - 1})
-    translate(64, {"prompt": "x", "max_tokens": 2**31 - 1}, Task.COMPLETIONS)
+    assert translate(64, {**messages(1), "max_tokens": 2**31 - 1})["max_tokens"] == 2**31 - 1
+    asked = {"prompt": "x", "max_tokens": 2**31 - 1}
+    assert translate(64, asked, Task.COMPLETIONS)["max_tokens"] == 2**31 - 1
 
 
 def test_completions_have_the_same_limit() -> None:

@@ -128,8 +128,9 @@ def test_found_wherever_it_stands(before: Any, after: Any, details: Any, spaced:
 )
 @settings(max_examples=300, deadline=None)
 def test_never_raises(body: bytes) -> None:
-    find(body)
-    span(body)
+    found, place = find(body), span(body)
+    assert found is None or found.total_tokens >= 0
+    assert place is None or body[place[0] : place[0] + 1] == b"{"
 
 
 def test_span_is_that_of_the_object_and_of_nothing_else() -> None:
