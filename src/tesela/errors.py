@@ -7,6 +7,8 @@
     │   ├── Unauthenticated          401     UNAUTHENTICATED
     │   ├── PermissionDenied         403     PERMISSION_DENIED
     │   ├── NotFound                 404     RESOURCE_DOES_NOT_EXIST
+    │   ├── AlreadyExists            400     RESOURCE_ALREADY_EXISTS
+    │   ├── Conflict                 409     RESOURCE_CONFLICT
     │   ├── PathNotFound             404     ENDPOINT_NOT_FOUND
     │   ├── MethodNotAllowed         405     BAD_REQUEST
     │   ├── RequestTimeout           408     BAD_REQUEST
@@ -22,6 +24,7 @@
     │   ├── UpstreamTimeout          504     DEADLINE_EXCEEDED              yes
     │   └── UpstreamProtocolError    502     INTERNAL_ERROR                 yes
     ├── EngineError                  503     TEMPORARILY_UNAVAILABLE        yes
+    ├── StoreUnavailable             503     TEMPORARILY_UNAVAILABLE        no
     ├── InternalError                500     INTERNAL_ERROR                 no
     └── ConfigError                  -       stops the start with one sentence
 
@@ -100,6 +103,19 @@ class NotFound(RequestError):
     status = 404
     code = "RESOURCE_DOES_NOT_EXIST"
     type = "not_found_error"
+
+
+class AlreadyExists(RequestError):
+    """The name is taken.  400, as a workspace answers and as MLflow reads the code."""
+
+    code = "RESOURCE_ALREADY_EXISTS"
+
+
+class Conflict(RequestError):
+    """What is asked does not fit what is under way: an update during an update."""
+
+    status = 409
+    code = "RESOURCE_CONFLICT"
 
 
 class PathNotFound(RequestError):
@@ -201,6 +217,13 @@ class EngineError(TeselaError):
     status = 503
     code = "TEMPORARILY_UNAVAILABLE"
     retryable = True
+
+
+class StoreUnavailable(TeselaError):
+    """The control plane's database does not answer.  Nothing was changed; queries go on meanwhile."""
+
+    status = 503
+    code = "TEMPORARILY_UNAVAILABLE"
 
 
 class InternalError(TeselaError):

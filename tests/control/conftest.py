@@ -13,7 +13,7 @@ import pytest
 from tesela.addresses import EngineAddress
 from tesela.config import load
 from tesela.control import PUBLIC, Application, Facts
-from tesela.snapshot import Credential, Principal, Snapshot
+from tesela.snapshot import Credential, Grants, Principal, Snapshot
 from tesela.snapshot_build import build
 from tesela.store import Store
 from tesela.wire.tasks import Task
@@ -103,7 +103,8 @@ class World:
     def somebody(self, *endpoints: str) -> None:
         """From here on someone calls who is no admin and may query these endpoints."""
         self.principal = Principal("77", "somebody@example.com", "Somebody")
-        grants = {name: frozenset({"77"}) for name in endpoints}
+        mine = frozenset({"77"})
+        grants = {name: Grants(view=mine, query=mine) for name in endpoints}
         self.snapshot = Snapshot(2, self.snapshot.endpoints, {}, grants)
 
     def call(

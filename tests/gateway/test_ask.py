@@ -11,7 +11,7 @@ from tests.fakes import ADMIN, endpoint, entity, snapshot
 from tesela.errors import InvalidRequest, NotFound, PermissionDenied, RequestError, Unsupported
 from tesela.gateway.ask import MAX_USAGE_CONTEXT, Question, read, with_finish_reason
 from tesela.gateway.doors import Door, Manners
-from tesela.snapshot import Principal
+from tesela.snapshot import Grants, Principal
 from tesela.wire.tasks import Task
 
 CHAT = frozenset({Task.CHAT})
@@ -20,7 +20,7 @@ SNAPSHOT = snapshot(
     endpoint("both", entity("c", tasks=frozenset({Task.CHAT, Task.COMPLETIONS}))),
     endpoint("embed", entity("d", tasks=frozenset({Task.EMBEDDINGS}))),
     endpoint("native", entity("e", tasks=frozenset({Task.CHAT, Task.RESPONSES}))),
-    grants={"chat": frozenset({"2"})},
+    grants={"chat": Grants(query=frozenset({"2"}))},
 )
 SOMEBODY = Principal("2", "somebody@example.com")
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -1,13 +1,18 @@
 """What the control plane's handlers are given.  They hold nothing of their own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from starlette.requests import Request
 
-from tesela.errors import Unauthenticated
-from tesela.snapshot import Credential, Snapshot
+from tesela.errors import PermissionDenied, Unauthenticated
+from tesela.records import Actor
+from tesela.snapshot import Credential, Principal, Snapshot
+
+if TYPE_CHECKING:
+    from tesela.store.store import Store
 
 
 class TokenFacts(Protocol):
@@ -46,6 +51,10 @@ class EngineFacts(Protocol):
     def message(self) -> str: ...
 
 
+def _no_store() -> "Store":
+    raise RuntimeError("no store was given")
+
+
 class Facts(msgspec.Struct, frozen=True):
     """The workspace's identity, and where to look for everything that changes.
 
@@ -53,7 +62,8 @@ class Facts(msgspec.Struct, frozen=True):
     `admission`.  `health` gives None, or a sentence on what is wrong that names no endpoint and no secret.  `changed`
     is called after a write, so that this worker need not wait for its next look at the store.  `now` is in seconds
     since the epoch.  `file` is the name of the configuration file, empty when there is none; `created_ms` stands for
-    the time of endpoints that know none.
+    the time of endpoints that know none.  `store` opens the store when it is first asked for: its calls may wait for a
+    disk or a network, so they belong in a thread.  `logs` is the folder with the engines' output.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -67,6 +77,8 @@ class Facts(msgspec.Struct, frozen=True):
     engine_states: Callable[[], Mapping[str, EngineFacts]] = dict
     health: Callable[[], str | None] = lambda: None
     changed: Callable[[], None] = lambda: None
+    store: "Callable[[], Store]" = _no_store
+    logs: Path | None = None
 
 
 def credential(request: Request) -> Credential:
@@ -75,6 +87,19 @@ def credential(request: Request) -> Credential:
     if not isinstance(found, Credential):
         raise Unauthenticated("no access token: send 'Authorization: Bearer <token>'")
     return found
+
+
+def actor(request: Request) -> Actor:
+    """Who is calling, for the audit."""
+    principal = credential(request).principal
+    client = request.client.host if request.client else ""
+    return Actor(principal.id, principal.name, client, getattr(request.state, "request_id", ""))
+
+
+def require_admin(principal: Principal, what: str) -> None:
+    """Raises PermissionDenied for anybody else; `what` completes "only an admin may …"."""
+    if not principal.admin:
+        raise PermissionDenied(f"only an admin may {what}; {principal.name} is none")
 
 
 def base_url(request: Request, facts: Facts) -> str:

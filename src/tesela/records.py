@@ -1,0 +1,96 @@
+"""What the store keeps, as plain values: what its readers and the snapshot's builder hand to each other.
+
+Times are in milliseconds since the epoch where a name ends in `_ms`, else in seconds.  Values of secrets are in
+`Contents`, in memory only; no repr shows them.
+"""
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+from tesela.snapshot import Credential, Level, Principal
+
+Struct = msgspec.Struct
+
+
+class Actor(Struct, frozen=True):
+    """Who makes a change, for the audit: `address` is where the request came from, empty for this machine itself."""
+
+    id: str
+    name: str
+    address: str = ""
+    request_id: str = ""
+
+
+SYSTEM = Actor("", "tesela")
+"""The server itself, for what nobody asked: the first token, an engine that became ready."""
+
+
+class Workspace(Struct, frozen=True):
+    """What makes this installation tell-apart: made once, with the store.  `id` is a whole number of 16 digits."""
+
+    id: int
+    account_id: str
+    created: float
+
+
+class TokenInfo(Struct, frozen=True):
+    """What may be told of an access token.  `expires` is inf for never."""
+
+    id: str
+    principal_id: str
+    comment: str
+    created: float
+    expires: float = math.inf
+    created_by: str = ""
+
+
+UpdateState = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
+
+
+class StoredEndpoint(Struct, frozen=True):
+    """An endpoint that was made through the API.
+
+    `active` and `pending` are `config` objects of the REST API as they were asked for (`served_entities`,
+    `traffic_config`), with keys that were given in plain sealed; `active` is None until the first one is ready.
+    `settings` holds the rest of what was asked for: `tags`, `ai_gateway`, `rate_limits`, `description` and so on.
+    """
+
+    id: str
+    name: str
+    creator_id: str
+    creator: str
+    created_ms: int
+    updated_ms: int
+    config_version: int
+    active: dict[str, Any] | None
+    pending: dict[str, Any] | None
+    pending_ms: int
+    update_state: UpdateState
+    update_message: str
+    settings: dict[str, Any]
+    version: int
+
+    def __repr__(self) -> str:
+        return f"StoredEndpoint({self.name!r}, {self.update_state})"
+
+
+class Contents(Struct, frozen=True):
+    """All of the store that a snapshot is built from, as of one version.
+
+    `permissions` gives a level for each principal, by the endpoint's id; `secrets` gives values by `scope/key`;
+    `keys` are the public halves of the signing keys (PEM) by their id.
+    """
+
+    version: int
+    workspace: Workspace
+    principals: dict[str, Principal]
+    credentials: dict[bytes, Credential]
+    endpoints: tuple[StoredEndpoint, ...] = ()
+    permissions: dict[str, dict[str, Level]] = msgspec.field(default_factory=dict)
+    secrets: dict[str, str] = msgspec.field(default_factory=dict)
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Contents(version={self.version}, endpoints={len(self.endpoints)})"

@@ -1,0 +1,184 @@
+"""The database behind the store: SQLite in a file of the home folder, or PostgreSQL by URL.
+
+Reads see one moment; a change is one transaction that raises the version, writes its audit record, and happens whole
+or not at all.  A database that does not answer in time is a StoreUnavailable; nothing here waits for ever.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+
+from tesela.errors import ConfigError, StoreUnavailable
+from tesela.records import Actor
+from tesela.store.tables import AUDIT, KINDS, STATE
+
+BUSY_S = 10.0
+"""How long a change waits for another one's end."""
+CONNECT_S = 5
+CONNECTIONS = 5
+FILE = "tesela.db"
+
+UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class Change(NamedTuple):
+    """A change under way: `version` is the one that it makes, `now` in seconds since the epoch."""
+
+    connection: Connection
+    version: int
+    now: float
+
+
+class Database:
+    """Opened lazily, one for a process; threads share it."""
+
+    def __init__(self, url: str, clock: Any = time.time) -> None:
+        self.url = address(url)
+        self.dialect = self.url.get_backend_name()
+        self._clock = clock
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = _sqlite(self.url) if self.dialect == "sqlite" else _postgresql(self.url)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One moment of the store.  Raises StoreUnavailable."""
+        with self._told(), self.engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def change(self, by: Actor, action: str, thing: str, *kinds: str) -> Iterator[Change]:
+        """One change of things of these kinds, with its audit record.
+
+        Whatever is raised inside undoes all of it.  `action` is a word of the audit such as "endpoints.create", `thing`
+        what it is done to.  Raises StoreUnavailable.
+        """
+        with self._told(), self.engine.begin() as connection:
+            now = self._clock()
+            # First of all: this row's lock puts changes in order, and on SQLite makes this the writer.
+            raised = update(STATE).values(version=STATE.c.version + 1).returning(STATE.c.version)
+            version = int(connection.execute(raised).scalar_one())
+            yield Change(connection, version, now)
+            for kind in kinds:
+                self.put(connection, KINDS, {"kind": kind, "version": version})
+            record(connection, by, action, thing, now)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that no snapshot needs to know of: audit records of what was refused, housekeeping."""
+        with self._told(), self.engine.begin() as connection:
+            yield connection
+
+    def put(self, connection: Connection, table: Any, row: dict[str, Any]) -> None:
+        """Insert the row, or bring the one with the same primary key up to date."""
+        keys = [column.name for column in table.primary_key]
+        statement = UPSERTS[self.dialect](table).values(row)
+        rest = {name: value for name, value in row.items() if name not in keys}
+        if rest:
+            connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+        else:
+            connection.execute(statement.on_conflict_do_nothing(index_elements=keys))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise StoreUnavailable(
+                f"the store ({self.url.render_as_string(hide_password=True)}) does not answer, so nothing was changed; "
+                "queries go on meanwhile; try again, and tell whoever runs this server if it lasts",
+                retry_after_s=5,
+            ) from error
+
+
+def record(
+    connection: Connection, by: Actor, action: str, thing: str, now: float, status: int = 200, message: str = ""
+) -> None:
+    """An audit record."""
+    row = {
+        "at_ms": int(now * 1000),
+        "actor_id": by.id,
+        "actor": by.name[:256],
+        "address": by.address[:64],
+        "request_id": by.request_id[:64],
+        "action": action[:64],
+        "object": thing[:256],
+        "status": status,
+        "message": message[:1000],
+    }
+    connection.execute(insert(AUDIT).values(row))
+
+
+def home_url(home: Path) -> str:
+    """The URL of the store that lives in the home folder."""
+    return URL.create("sqlite", database=str(home / FILE)).render_as_string()
+
+
+def address(url: str) -> URL:
+    """Raises ConfigError for a URL that names no database which the store can be in."""
+    try:
+        found = make_url(url)
+    except exc.ArgumentError as error:
+        raise ConfigError(
+            "the store's URL cannot be read; it is like postgresql://user:password@host/database"
+        ) from error
+    backend = found.get_backend_name()
+    if backend in ("postgres", "postgresql"):
+        return found.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        return found.set(drivername="sqlite")
+    raise ConfigError(f"the store can be in PostgreSQL or SQLite, not in {backend!r}")
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_S, "check_same_thread": False}, pool_size=CONNECTIONS, pool_timeout=BUSY_S
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by its own rules: see "begin" below.
+        connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    limits = f"-c statement_timeout={int(BUSY_S * 1000)} -c lock_timeout={int(BUSY_S * 1000)} -c TimeZone=UTC"
+    try:
+        return create_engine(
+            url,
+            connect_args={"connect_timeout": CONNECT_S, "options": limits, "application_name": "tesela"},
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_S,
+            pool_pre_ping=True,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "a store in PostgreSQL needs a package that is not installed: pip install 'psycopg[binary]'"
+        ) from error
