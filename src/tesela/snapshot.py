@@ -64,8 +64,9 @@ class Snapshot(Struct, frozen=True):
     """All that a request may need to know.
 
     `endpoints` and `grants` are keyed by the endpoint's name, `credentials` by `digest(access token)`, `principals` by
-    id, `keys` (public, in PEM) by the id that a signed token names.  Admins may do everything.  `broken` says, by
-    name, why an endpoint that was asked for cannot serve.
+    id (those that are active), `keys` (public, in PEM) by the id that a signed token names.  `client_secrets` are the
+    ids of those that there are: a signed token ends with its own.  Admins may do everything.  `broken` says, by name,
+    why an endpoint that was asked for cannot serve.
     """
 
     version: int
@@ -74,6 +75,7 @@ class Snapshot(Struct, frozen=True):
     grants: dict[str, Grants] = msgspec.field(default_factory=dict)
     principals: dict[str, Principal] = msgspec.field(default_factory=dict)
     keys: dict[str, str] = msgspec.field(default_factory=dict)
+    client_secrets: frozenset[str] = frozenset()
     broken: dict[str, str] = msgspec.field(default_factory=dict)
 
     def may_query(self, principal: Principal, endpoint: str) -> bool:
