@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tesela.snapshot import Credential, Level, Principal
+from tesela.snapshot import Credential, Kind, Level, Principal
 
 Struct = msgspec.Struct
 
@@ -46,6 +46,23 @@ class TokenInfo(Struct, frozen=True):
     created_by: str = ""
 
 
+class Identity(Struct, frozen=True):
+    """A user, group or service principal.
+
+    `name` is the user name of a user, the application id of a service principal, the display name of a group; it is
+    unique among its kind.  `details` holds the rest of what SCIM was told: `emails`, `name`, `entitlements`, `roles`.
+    """
+
+    id: str
+    kind: Kind
+    name: str
+    display_name: str
+    active: bool = True
+    external_id: str | None = None
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
+    created_s: float = 0.0
+
+
 UpdateState = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
 
 
@@ -55,6 +72,7 @@ class StoredEndpoint(Struct, frozen=True):
     `active` and `pending` are `config` objects of the REST API as they were asked for (`served_entities`,
     `traffic_config`), with keys that were given in plain sealed; `active` is None until the first one is ready.
     `settings` holds the rest of what was asked for: `tags`, `ai_gateway`, `rate_limits`, `description` and so on.
+    `pending_version` tells one pending configuration from another that replaced it.
     """
 
     id: str
@@ -71,6 +89,7 @@ class StoredEndpoint(Struct, frozen=True):
     update_message: str
     settings: dict[str, Any]
     version: int
+    pending_version: int = 0
 
     def __repr__(self) -> str:
         return f"StoredEndpoint({self.name!r}, {self.update_state})"
@@ -80,7 +99,8 @@ class Contents(Struct, frozen=True):
     """All of the store that a snapshot is built from, as of one version.
 
     `permissions` gives a level for each principal, by the endpoint's id; `secrets` gives values by `scope/key`;
-    `keys` are the public halves of the signing keys (PEM) by their id.
+    `keys` are the public halves of the signing keys (PEM) by their id, `client_secrets` the ids of those that there
+    are.
     """
 
     version: int
@@ -91,6 +111,7 @@ class Contents(Struct, frozen=True):
     permissions: dict[str, dict[str, Level]] = msgspec.field(default_factory=dict)
     secrets: dict[str, str] = msgspec.field(default_factory=dict)
     keys: dict[str, str] = msgspec.field(default_factory=dict)
+    client_secrets: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"Contents(version={self.version}, endpoints={len(self.endpoints)})"

@@ -152,6 +152,8 @@ ENDPOINTS = Table(
     Column("active", Text),
     Column("pending", Text),
     Column("pending_ms", BigInteger, nullable=False),
+    # The store's version when the pending configuration came: what tells it from one that replaced it.
+    Column("pending_version", BigInteger, nullable=False),
     Column("update_state", String(20), nullable=False),
     Column("update_message", Text, nullable=False),
     Column("settings", Text, nullable=False),
