@@ -11,20 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, literal, select, update
+from sqlalchemy import Connection, delete, insert, literal, select, update
 
 from tesela.errors import AlreadyExists, Conflict, NotFound
 from tesela.records import SYSTEM, Actor, StoredEndpoint
 from tesela.store import sealed
 from tesela.store.database import Change, Database
+from tesela.store.endpoint_rows import find, json_text, possible, row_of, select_all
 from tesela.store.tables import ENDPOINTS, PERMISSIONS, PRINCIPALS
 from tesela.store.vault import Vault
 
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
-NAME_MAX = 64
 MESSAGE_MAX = 2000
-COLUMNS = [ENDPOINTS.c[name] for name in StoredEndpoint.__struct_fields__]
 
 
 class _NothingToDo(Exception):
@@ -41,10 +40,10 @@ class Endpoints:
     # Reading.
 
     def get(self, name: str) -> StoredEndpoint | None:
-        return self._one(ENDPOINTS.c.name == name) if _possible(name) else None
+        return self._one(ENDPOINTS.c.name == name) if possible(name) else None
 
     def by_id(self, endpoint_id: str) -> StoredEndpoint | None:
-        return self._one(ENDPOINTS.c.id == endpoint_id) if _possible(endpoint_id) else None
+        return self._one(ENDPOINTS.c.id == endpoint_id) if possible(endpoint_id) else None
 
     def list(self) -> tuple[StoredEndpoint, ...]:
         with self._database.read() as connection:
@@ -52,11 +51,11 @@ class Endpoints:
 
     def all(self, connection: Connection) -> tuple[StoredEndpoint, ...]:
         """In the order of their names."""
-        return _endpoints(connection, ENDPOINTS.c.version >= 0)
+        return select_all(connection, ENDPOINTS.c.version >= 0)
 
     def changed_since(self, connection: Connection, version: int) -> tuple[StoredEndpoint, ...]:
         """Those made or changed after `version`; what is gone is not in `ids` any more."""
-        return _endpoints(connection, ENDPOINTS.c.version > version)
+        return select_all(connection, ENDPOINTS.c.version > version)
 
     def ids(self, connection: Connection) -> frozenset[str]:
         return frozenset(connection.execute(select(ENDPOINTS.c.id)).scalars())
@@ -64,7 +63,7 @@ class Endpoints:
     def waiting(self) -> tuple[StoredEndpoint, ...]:
         """Those whose pending configuration is to be made ready."""
         with self._database.read() as connection:
-            return _endpoints(connection, ENDPOINTS.c.update_state == "IN_PROGRESS")
+            return select_all(connection, ENDPOINTS.c.update_state == "IN_PROGRESS")
 
     def opened(self, config: dict[str, Any], endpoint_id: str) -> dict[str, Any]:
         """A configuration with the keys that it was given.  Raises ConfigError when they cannot be opened."""
@@ -85,7 +84,7 @@ class Endpoints:
         """Whoever makes an endpoint manages it.  Raises AlreadyExists."""
         made_id = id or secrets.token_hex(16)
         with self._database.change(by, "endpoints.create", name, "endpoints", "permissions") as change:
-            if _find(change.connection, ENDPOINTS.c.name == name) is not None:
+            if find(change.connection, ENDPOINTS.c.name == name) is not None:
                 raise AlreadyExists(f"there is an endpoint {name!r} already", param="name")
             now = _ms(change)
             blank = StoredEndpoint(
@@ -105,7 +104,7 @@ class Endpoints:
                 version=change.version,
             )
             made = self._configured(blank, config, ready, change)
-            change.connection.execute(insert(ENDPOINTS).values(_row(made)))
+            change.connection.execute(insert(ENDPOINTS).values(row_of(made)))
             # From a select: a principal that was removed a moment ago is granted nothing, and is no error.
             known = select(literal(made_id), PRINCIPALS.c.id, literal("CAN_MANAGE")).where(PRINCIPALS.c.id == by.id)
             change.connection.execute(insert(PERMISSIONS).from_select(["endpoint_id", "principal_id", "level"], known))
@@ -191,14 +190,14 @@ class Endpoints:
                 if config is not None and sealed.without_keys(config) != config
             }
             if turned:
-                values = {name: _json(config) for name, config in turned.items()}
+                values = {name: json_text(config) for name, config in turned.items()}
                 connection.execute(update(ENDPOINTS).where(ENDPOINTS.c.id == one.id).values(values))
                 changed += 1
         return changed
 
     def _one(self, where: Any) -> StoredEndpoint | None:
         with self._database.read() as connection:
-            return _find(connection, where)
+            return find(connection, where)
 
     def _configured(self, found: StoredEndpoint, config: dict[str, Any], ready: bool, change: Change) -> StoredEndpoint:
         kept = sealed.seal(config, found.id, self._vault)
@@ -239,62 +238,28 @@ class Endpoints:
         return True
 
 
-def _possible(name: str) -> bool:
-    """PostgreSQL refuses to look for text with NUL in it, and a name of a megabyte need not be sent."""
-    return 0 < len(name) <= NAME_MAX and "\0" not in name
-
-
 def _given_up(found: StoredEndpoint) -> StoredEndpoint:
     return found if found.active is None else msgspec.structs.replace(found, pending=None)
 
 
 def _named(connection: Connection, name: str) -> StoredEndpoint:
-    found = _find(connection, ENDPOINTS.c.name == name) if _possible(name) else None
+    found = find(connection, ENDPOINTS.c.name == name) if possible(name) else None
     if found is None:
         raise NotFound(f"there is no endpoint {name!r}; GET /api/2.0/serving-endpoints lists what there is")
     return found
 
 
 def _waiting(connection: Connection, endpoint_id: str, pending_version: int) -> StoredEndpoint:
-    found = _find(connection, ENDPOINTS.c.id == endpoint_id)
+    found = find(connection, ENDPOINTS.c.id == endpoint_id)
     if found is None or found.update_state != "IN_PROGRESS" or found.pending_version != pending_version:
         raise _NothingToDo
     return found
 
 
-def _find(connection: Connection, where: Any) -> StoredEndpoint | None:
-    row = connection.execute(select(*COLUMNS).where(where)).first()
-    return None if row is None else _endpoint(row)
-
-
-def _endpoints(connection: Connection, where: Any) -> tuple[StoredEndpoint, ...]:
-    rows = connection.execute(select(*COLUMNS).where(where).order_by(ENDPOINTS.c.name))
-    return tuple(_endpoint(row) for row in rows)
-
-
 def _save(change: Change, endpoint: StoredEndpoint) -> StoredEndpoint:
     saved = msgspec.structs.replace(endpoint, version=change.version)
-    change.connection.execute(update(ENDPOINTS).where(ENDPOINTS.c.id == saved.id).values(_row(saved)))
+    change.connection.execute(update(ENDPOINTS).where(ENDPOINTS.c.id == saved.id).values(row_of(saved)))
     return saved
-
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.Encoder().encode
-_JSON = ("active", "pending", "settings")
-
-
-def _json(value: Any) -> str:
-    return _encode(value).decode()
-
-
-def _row(endpoint: StoredEndpoint) -> dict[str, Any]:
-    row = msgspec.structs.asdict(endpoint)
-    return {**row, **{name: _json(row[name]) for name in _JSON if row[name] is not None}}
-
-
-def _endpoint(row: Row[Any]) -> StoredEndpoint:
-    values = row._asdict()
-    return StoredEndpoint(**{**values, **{name: _decode(values[name]) for name in _JSON if values[name] is not None}})
 
 
 def _ms(change: Change) -> int:
