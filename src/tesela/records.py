@@ -63,6 +63,16 @@ class Identity(Struct, frozen=True):
     created_s: float = 0.0
 
 
+class ClientSecretInfo(Struct, frozen=True):
+    """What may be told of an OAuth secret of a service principal.  `expires` is inf for never, `hash` its SHA-256."""
+
+    id: str
+    principal_id: str
+    hash: str
+    created: float
+    expires: float = math.inf
+
+
 UpdateState = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
 
 
@@ -93,6 +103,45 @@ class StoredEndpoint(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"StoredEndpoint({self.name!r}, {self.update_state})"
+
+
+SecretPermission = Literal["READ", "WRITE", "MANAGE"]
+SECRET_PERMISSIONS: tuple[SecretPermission, ...] = ("READ", "WRITE", "MANAGE")
+"""What one may do with a secret scope, the least first; each includes those before it."""
+
+
+class SecretInfo(Struct, frozen=True):
+    """What may be told of a secret."""
+
+    key: str
+    updated_ms: int
+
+
+class Holder(Struct, frozen=True):
+    """Who can be granted something, by the name that people write.
+
+    `name` is the user name of a user, the application id of a service principal, the display name of a group.
+    """
+
+    id: str
+    kind: Kind
+    name: str
+    display_name: str = ""
+
+
+class AuditRecord(Struct, frozen=True):
+    """Who changed what, when and from where.  `status` is what the caller got: 200 for what was done."""
+
+    id: int
+    at_ms: int
+    actor_id: str
+    actor: str
+    address: str
+    request_id: str
+    action: str
+    object: str
+    status: int
+    message: str
 
 
 class Contents(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tesela.store.audit import Audit
+from tesela.store.client_secrets import ClientSecrets
 from tesela.store.database import Database, home_url
 from tesela.store.endpoints import Endpoints
 from tesela.store.identities import Identities
@@ -30,6 +31,7 @@ class Store:
         self.secrets = Secrets(self.database, vault)
         self.permissions = Permissions(self.database)
         self.signing = SigningKeys(self.database, vault)
+        self.client_secrets = ClientSecrets(self.database)
         self.audit = Audit(self.database)
 
     def close(self) -> None:
