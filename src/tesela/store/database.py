@@ -4,23 +4,29 @@ Reads see one moment; a change is one transaction that raises the version, write
 or not at all.  A database that does not answer in time is a StoreUnavailable; nothing here waits for ever.
 """
 
+import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, update
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, exc, insert, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
 from tesela.errors import ConfigError, StoreUnavailable
 from tesela.records import Actor
+from tesela.store.reasons import reason, sentence
 from tesela.store.tables import AUDIT, KINDS, STATE
 
 BUSY_S = 10.0
 """How long a change waits for another one's end."""
 CONNECT_S = 5
+LOCK = 7_233_106_591
+"""The number of PostgreSQL's advisory lock for work on the tables themselves; chosen by lot, once."""
 CONNECTIONS = 5
 FILE = "tesela.db"
 
@@ -35,25 +41,51 @@ class Change(NamedTuple):
     now: float
 
 
-class Database:
-    """Opened lazily, one for a process; threads share it."""
+def _nobody(_version: int) -> None:
+    return
 
-    def __init__(self, url: str, clock: Any = time.time) -> None:
+
+class Database:
+    """Opened lazily, one for a process; threads share it.  `announce` is called with the version of each change that
+    has been made here."""
+
+    def __init__(self, url: str, clock: Any = time.time, *, wait_s: float = BUSY_S) -> None:
         self.url = address(url)
         self.dialect = self.url.get_backend_name()
+        self.announce: Callable[[int], None] = _nobody
         self._clock = clock
+        self._wait_s = wait_s
         self._engine: Engine | None = None
+        self._starting = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Its URL without the password."""
+        # A password can stand among the parameters too, where SQLAlchemy does not look for it.
+        shown = self.url.difference_update_query(["password", "sslpassword"])
+        return shown.render_as_string(hide_password=True)
+
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps it; None for PostgreSQL."""
+        return Path(self.url.database or "") if self.dialect == "sqlite" else None
 
     @property
     def engine(self) -> Engine:
-        if self._engine is None:
-            self._engine = _sqlite(self.url) if self.dialect == "sqlite" else _postgresql(self.url)
-        return self._engine
+        with self._starting:
+            if self._engine is None:
+                make = _sqlite if self.dialect == "sqlite" else _postgresql
+                self._engine = make(self.url, self._wait_s)
+            return self._engine
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        with self._starting:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -71,21 +103,59 @@ class Database:
         Whatever is raised inside undoes all of it.  `action` is a word of the audit such as "endpoints.create", `thing`
         what it is done to.  Raises StoreUnavailable.
         """
-        with self._told(), self.engine.begin() as connection:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
             now = self._clock()
-            # First of all: this row's lock puts changes in order, and on SQLite makes this the writer.
+            # First of all: this row's lock puts changes in order.
             raised = update(STATE).values(version=STATE.c.version + 1).returning(STATE.c.version)
             version = int(connection.execute(raised).scalar_one())
             yield Change(connection, version, now)
             for kind in kinds:
                 self.put(connection, KINDS, {"kind": kind, "version": version})
             record(connection, by, action, thing, now)
+        self.announce(version)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that no snapshot needs to know of: audit records of what was refused, housekeeping."""
-        with self._told(), self.engine.begin() as connection:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
+
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """A transaction for work on the tables themselves: whoever else wants the same waits for its end."""
+        with self._transaction("BEGIN EXCLUSIVE") as connection:
+            if self.dialect == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+                # Copying a large table takes its time.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+            yield connection
+
+    @contextmanager
+    def peek(self) -> Iterator[Connection]:
+        """A look that changes nothing, not even how a file that is not ours is kept."""
+        if self.dialect == "postgresql":
+            with self.read() as connection:
+                yield connection
+            return
+        place = f"file:{quote(str(self.file))}?mode=ro"
+        engine = create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(place, uri=True, timeout=self._wait_s), poolclass=NullPool
+        )
+        with self._told(), engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        """All or nothing.  `begin` is what SQLite is told: only a writer from the start is sure to get to its end."""
+        doing = ["do"]
+        with (
+            self._told(doing),
+            self.engine.connect().execution_options(sqlite_begin=begin) as connection,
+            connection.begin() as transaction,
+        ):
+            yield connection
+            doing[0] = "commit"
+            transaction.commit()
 
     def put(self, connection: Connection, table: Any, row: dict[str, Any]) -> None:
         """Insert the row, or bring the one with the same primary key up to date."""
@@ -98,15 +168,14 @@ class Database:
             connection.execute(statement.on_conflict_do_nothing(index_elements=keys))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, doing: Sequence[str] = ("read",)) -> Iterator[None]:
         try:
             yield
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-            raise StoreUnavailable(
-                f"the store ({self.url.render_as_string(hide_password=True)}) does not answer, so nothing was changed; "
-                "queries go on meanwhile; try again, and tell whoever runs this server if it lasts",
-                retry_after_s=5,
-            ) from error
+        except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError) as error:
+            said = reason(error)
+            if said is None:
+                raise
+            raise StoreUnavailable(sentence(said, doing[0]), retry_after_s=5) from error
 
 
 def record(
@@ -148,9 +217,9 @@ def address(url: str) -> URL:
     raise ConfigError(f"the store can be in PostgreSQL or SQLite, not in {backend!r}")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, wait_s: float) -> Engine:
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_S, "check_same_thread": False}, pool_size=CONNECTIONS, pool_timeout=BUSY_S
+        url, connect_args={"timeout": wait_s, "check_same_thread": False}, pool_size=CONNECTIONS, pool_timeout=wait_s
     )
 
     @event.listens_for(engine, "connect")
@@ -162,23 +231,29 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
-    limits = f"-c statement_timeout={int(BUSY_S * 1000)} -c lock_timeout={int(BUSY_S * 1000)} -c TimeZone=UTC"
+def _postgresql(url: URL, wait_s: float) -> Engine:
+    limit_ms = int(wait_s * 1000)
+    limits = f"-c statement_timeout={limit_ms} -c lock_timeout={limit_ms} -c TimeZone=UTC"
     try:
-        return create_engine(
+        from tesela.store.postgres import bounded
+
+        engine = create_engine(
             url,
             connect_args={"connect_timeout": CONNECT_S, "options": limits, "application_name": "tesela"},
             pool_size=CONNECTIONS,
             max_overflow=0,
-            pool_timeout=BUSY_S,
+            pool_timeout=wait_s,
             pool_pre_ping=True,
         )
     except ModuleNotFoundError as error:
         raise ConfigError(
             "a store in PostgreSQL needs a package that is not installed: pip install 'psycopg[binary]'"
         ) from error
+    # The server keeps to its limits by itself; one that is silent is given up a little later.
+    event.listen(engine, "do_connect", bounded(wait_s + 1))
+    return engine
