@@ -3,12 +3,14 @@
 import math
 from base64 import b64encode
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tesela import signed
 from tesela.errors import Unauthenticated
-from tesela.gateway.auth import authenticate
+from tesela.gateway.auth import Sessions, authenticate
 from tesela.snapshot import Credential, Principal, Snapshot, digest
 
 TOKEN = b"dapi" + b"0123456789abcdef" * 2
@@ -91,3 +93,132 @@ def test_a_token_ends_at_its_time_and_not_before() -> None:
 def test_garbage_is_refused_and_nothing_else_happens(header: bytes) -> None:
     with pytest.raises(Unauthenticated):
         authenticate(SNAPSHOT, header, 0.0)
+
+
+# ------------------------------------------------------------ signed tokens
+
+NOW = 1_800_000_000.0
+WORKSPACE = "1234567890123456"
+KID, PRIVATE, PUBLIC = signed.make_key()
+ROBOT = Principal("77", "app-id", "robot", kind="service_principal")
+CLAIMS = signed.Claims("77", "app-id", "", WORKSPACE, int(NOW), int(NOW) + 3600, "j1", "all-apis", "s1")
+SIGNED = signed.sign(CLAIMS, KID, PRIVATE).encode()
+TRUSTING = msgspec.structs.replace(
+    SNAPSHOT, principals={"77": ROBOT}, keys={KID: PUBLIC}, client_secrets=frozenset({"s1"})
+)
+
+
+class Counted(dict[str, str]):
+    """Keys that count how often one of them was looked up: nothing is checked without its key."""
+
+    looked = 0
+
+    def get(self, *wanted: object) -> object:  # type: ignore[override]
+        self.looked += 1
+        return super().get(*wanted)  # type: ignore[call-overload]
+
+
+def counting() -> tuple[Snapshot, Counted]:
+    keys = Counted(TRUSTING.keys)
+    return msgspec.structs.replace(TRUSTING, keys=keys), keys
+
+
+@pytest.mark.parametrize(
+    "header", [b"Bearer " + SIGNED, b"bearer  " + SIGNED, b"Basic " + b64encode(b"token:" + SIGNED)]
+)
+def test_a_signed_token(header: bytes) -> None:
+    found = authenticate(TRUSTING, header, NOW, Sessions(WORKSPACE))
+    assert found == Credential(ROBOT, CLAIMS.exp + 60, "j1", None)
+
+
+def test_a_known_signed_token_costs_no_cryptography() -> None:
+    snapshot, keys = counting()
+    sessions = Sessions(WORKSPACE)
+    first = authenticate(snapshot, b"Bearer " + SIGNED, NOW, sessions)
+    assert keys.looked == 1
+    for at in range(5):
+        assert authenticate(snapshot, b"Bearer " + SIGNED, NOW + at, sessions) is first
+    assert keys.looked == 1
+
+
+def test_access_tokens_do_not_come_near_signed_ones() -> None:
+    snapshot, keys = counting()
+    sessions = Sessions(WORKSPACE)
+    assert authenticate(snapshot, b"Bearer " + TOKEN, NOW, sessions) is KNOWN
+    for wrong in (b"Bearer " + TOKEN[:-1], b"Bearer ", b"Basic " + b64encode(b"token:x")):
+        with pytest.raises(Unauthenticated, match="not valid here"):
+            authenticate(snapshot, wrong, NOW, sessions)
+    assert keys.looked == 0
+    assert len(sessions) == 0
+
+
+def test_a_known_signed_token_ends_at_its_time() -> None:
+    sessions = Sessions(WORKSPACE)
+    authenticate(TRUSTING, b"Bearer " + SIGNED, NOW, sessions)
+    authenticate(TRUSTING, b"Bearer " + SIGNED, NOW + 3659.9, sessions)
+    for now in (NOW + 3660, NOW + 1e9):
+        with pytest.raises(Unauthenticated, match="expired"):
+            authenticate(TRUSTING, b"Bearer " + SIGNED, now, sessions)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"principals": {}}, "principal"),
+        ({"client_secrets": frozenset({"s2"})}, "client secret"),
+        ({"keys": {}}, "not one that this server signed"),
+    ],
+)
+def test_a_known_signed_token_ends_with_what_it_rests_on(change: dict[str, object], says: str) -> None:
+    sessions = Sessions(WORKSPACE)
+    authenticate(TRUSTING, b"Bearer " + SIGNED, NOW, sessions)
+    with pytest.raises(Unauthenticated, match=says):
+        authenticate(msgspec.structs.replace(TRUSTING, **change), b"Bearer " + SIGNED, NOW, sessions)
+    assert authenticate(TRUSTING, b"Bearer " + SIGNED, NOW, sessions).principal is ROBOT
+
+
+def test_a_known_signed_token_follows_its_principal() -> None:
+    sessions = Sessions(WORKSPACE)
+    authenticate(TRUSTING, b"Bearer " + SIGNED, NOW, sessions)
+    chief = msgspec.structs.replace(ROBOT, admin=True)
+    found = authenticate(
+        msgspec.structs.replace(TRUSTING, principals={"77": chief}), b"Bearer " + SIGNED, NOW, sessions
+    )
+    assert found.principal is chief
+
+
+def test_sessions_are_bounded() -> None:
+    snapshot, keys = counting()
+    sessions = Sessions(WORKSPACE, 3)
+    tokens = [
+        signed.sign(msgspec.structs.replace(CLAIMS, jti=f"j{number}"), KID, PRIVATE).encode() for number in range(4)
+    ]
+    for token in tokens:
+        authenticate(snapshot, b"Bearer " + token, NOW, sessions)
+    assert (len(sessions), keys.looked) == (3, 4)
+    authenticate(snapshot, b"Bearer " + tokens[3], NOW, sessions)
+    assert keys.looked == 4
+    # The oldest was forgotten, and is no less good for it.
+    authenticate(snapshot, b"Bearer " + tokens[0], NOW, sessions)
+    assert (len(sessions), keys.looked) == (3, 5)
+
+
+def test_refused_signed_tokens_are_not_kept() -> None:
+    sessions = Sessions("another workspace")
+    for _ in range(3):
+        with pytest.raises(Unauthenticated, match="another workspace"):
+            authenticate(TRUSTING, b"Bearer " + SIGNED, NOW, sessions)
+    assert len(sessions) == 0
+
+
+def test_without_sessions_no_signed_token_is_known() -> None:
+    with pytest.raises(Unauthenticated, match="not valid here"):
+        authenticate(TRUSTING, b"Bearer " + SIGNED, NOW)
+
+
+@given(
+    st.binary().map(lambda x: b"Bearer " + x) | st.tuples(*[st.binary()] * 3).map(lambda x: b"Bearer " + b".".join(x))
+)
+def test_garbage_is_refused_where_signed_tokens_are_known(header: bytes) -> None:
+    with pytest.raises(Unauthenticated):
+        authenticate(TRUSTING, header, NOW, Sessions(WORKSPACE))
