@@ -40,7 +40,7 @@ class Vault:
         start = 1 + NONCE_BYTES
         try:
             return bytes(self._cipher.decrypt(sealed[1:start], sealed[start:], context.encode()))
-        except InvalidTag as exc:
+        except (InvalidTag, ValueError) as exc:  # ValueError: it was cut short within the nonce
             raise ConfigError(
                 "a sealed value cannot be opened: the master key is not the one it was sealed with"
             ) from exc
