@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from tests.store.postgres import Missing, Server
 
 from tesela.store import schema
@@ -101,3 +102,18 @@ def _make(url: str) -> None:
         schema.create(database)
     finally:
         database.close()
+
+
+@pytest.fixture
+def postgres_old_url(postgres: Server) -> str:
+    """A PostgreSQL database with the tables of revision 0001 and an admin."""
+    url = postgres.database()
+    database = Database(url)
+    try:
+        with database.write() as connection:
+            schema.run(connection, "0001")
+            connection.execute(text("INSERT INTO state VALUES (1, 1, 1234567890123456, 'an account', 1.0, 1)"))
+            connection.execute(text("INSERT INTO principals VALUES ('1', 'admin@localhost', 'Administrator', 1, 1.0)"))
+    finally:
+        database.close()
+    return url

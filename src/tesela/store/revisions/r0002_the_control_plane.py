@@ -8,6 +8,7 @@ import secrets
 import time
 
 from alembic import op
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tesela.store.tables import METADATA
 
@@ -40,7 +41,10 @@ def upgrade() -> None:
         op.execute(f"CREATE TABLE old_{name} AS SELECT * FROM {name}")  # noqa: S608
     for name in KEPT:
         op.drop_table(name)
-    METADATA.create_all(op.get_bind())
+    for table in METADATA.sorted_tables:
+        op.execute(CreateTable(table))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            op.execute(CreateIndex(index))
     for statement in COPIES.split(";"):
         op.execute(statement)
     now = time.time()
