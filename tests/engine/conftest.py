@@ -27,7 +27,7 @@ class Engine:
     def __init__(self, spec: EngineSpec) -> None:
         self.spec = spec
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tesela.engine.runner", "--spec", "-"],
+            [sys.executable, "-m", "tesela.engine.runner"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

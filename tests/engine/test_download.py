@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tesela.engine.download import Fetch, check_space, download
+from tesela.engine.disk import check_space
+from tesela.engine.download import Fetch, download
 from tesela.errors import EngineError
 
 CONTENT = bytes(range(256)) * 4096

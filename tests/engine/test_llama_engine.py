@@ -96,11 +96,12 @@ def test_limits_have_an_order(chat: Any) -> None:
 
 
 def test_log_probabilities_have_the_chat_shape_everywhere(chat: Any) -> None:
-    chunk = chat.stream(CHAT, {"messages": HELLO, "max_tokens": 1, "logprobs": True, "top_logprobs": 2})[1]
+    body = {"messages": HELLO, "max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    chunk = chat.stream(CHAT, body)[1]
     (entry,) = chunk["choices"][0]["logprobs"]["content"]
     assert set(entry) == {"id", "token", "bytes", "logprob", "top_logprobs"}
     assert len(entry["top_logprobs"]) == 2
-    chunk = chat.stream(COMPLETIONS, {"prompt": "The", "max_tokens": 1, "logprobs": 2})[0]
+    chunk = chat.stream(COMPLETIONS, {"prompt": "The", "max_tokens": 1, "temperature": 0, "logprobs": 2})[0]
     assert len(chunk["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) == 2
 
 

@@ -223,7 +223,7 @@ def test_capabilities(models: dict[str, Installed]) -> None:
     chat = capabilities(models[CHAT_MODEL].manifest)
     assert (chat.chat, chat.completions, chat.embeddings) == (True, True, False)
     assert (chat.tools, chat.json_schema, chat.logprobs, chat.echo) == (False, True, True, False)
-    assert (chat.n_max, chat.context) == (5, 8192)
+    assert (chat.n_max, chat.context) == (5, 4096)
     small = capabilities(models[CHAT_MODEL].manifest, engine_spec(models[CHAT_MODEL], slots=2, context=1024))
     assert (small.n_max, small.context) == (2, 1024)
     vectors = capabilities(CATALOGUE[EMBEDDINGS_MODEL])

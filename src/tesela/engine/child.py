@@ -51,7 +51,7 @@ class Child:
             start = os.fstat(descriptor).st_size
             process = await asyncio.create_subprocess_exec(
                 # -P: a folder named tesela where we were started must not be taken for the package.
-                *(sys.executable, "-P", "-m", "tesela.engine.runner", "--spec", "-"),
+                *(sys.executable, "-P", "-m", "tesela.engine.runner"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=descriptor,

@@ -1,12 +1,9 @@
 """One file over HTTP: resumed where it stopped, checked before it counts, never half there under its real name."""
 
-import contextlib
-import errno
 import hashlib
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,10 +11,8 @@ import requests
 import urllib3
 from msgspec import Struct
 
+from tesela.engine.disk import Progress, check_space, explain_full_disk
 from tesela.errors import EngineError
-
-#: (stage, done, total) in bytes; total 0 when it is not known.
-Progress = Callable[[str, int, int], None]
 
 _CHUNK_BYTES = 256 * 1024
 _TIMEOUT_S = (20.0, 60.0)
@@ -148,32 +143,3 @@ def _read_mark(partial: Path) -> _Mark:
         return msgspec.json.decode(_mark(partial).read_bytes(), type=_Mark)
     except (FileNotFoundError, msgspec.DecodeError):
         return _Mark("")
-
-
-def check_space(directory: Path, needed: int) -> None:
-    """Raises EngineError when `directory` has not so many bytes free."""
-    free = shutil.disk_usage(directory).free
-    if needed > free:
-        raise EngineError(
-            f"the disk is too full: {_mib(needed)} are needed in {directory}, {_mib(free)} are free; "
-            "make room, or set TESELA_HOME to a larger disk"
-        )
-
-
-@contextlib.contextmanager
-def explain_full_disk(directory: Path) -> Iterator[None]:
-    """Turn the system's error for a full disk, which names no number, into one that does."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        free = shutil.disk_usage(directory).free
-        raise EngineError(
-            f"the disk became full while writing in {directory} ({_mib(free)} free); what came so far is kept: "
-            "make room and run it again"
-        ) from exc
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.0f} MiB"

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from tesela.engine.spec import EngineSpec
@@ -38,13 +39,11 @@ class Encoder:
                 raise ConfigError(f"the model file {path} of {spec.name!r} is not there")
         self._np = numpy
         self.context = spec.context
+        self._tokenizer_file = spec.tokenizer
         self._tokenizer = tokenizers.Tokenizer.from_file(spec.tokenizer)
         # The file asks for padding to 128 and for truncation there: both are wrong for this model.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.context)
-        self._whole = tokenizers.Tokenizer.from_file(spec.tokenizer)
-        self._whole.no_padding()
-        self._whole.no_truncation()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = spec.batch_threads or os.cpu_count() or 1
         # Threads that spin between two operations take the processor from the other engines.
@@ -60,6 +59,14 @@ class Encoder:
         """Token ids of the whole text, without special tokens."""
         ids: list[int] = self._whole.encode(text, add_special_tokens=False).ids
         return ids
+
+    @cached_property
+    def _whole(self) -> Any:
+        """A second tokeniser, which cuts nothing.  Made when somebody counts tokens, which few do."""
+        whole = type(self._tokenizer).from_file(self._tokenizer_file)
+        whole.no_padding()
+        whole.no_truncation()
+        return whole
 
     def embed(self, rows: Sequence[list[int]]) -> Array:
         """One vector of length one per row of token ids, float32, in the order of the rows."""

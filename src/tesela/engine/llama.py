@@ -7,11 +7,11 @@ the work of the gateway's provider.
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from typing import Any, NoReturn
 
-from tesela.engine.ask import UnixConnection
 from tesela.engine.gguf import GGUFFacts, read_facts
 from tesela.engine.parent import die_with_parent
 from tesela.engine.spec import Announce, EngineSpec
@@ -23,6 +23,7 @@ _VERBOSITY = 2
 _SPARE_HTTP_THREADS = 32
 _BUSY = re.compile(rb"^llamacpp:requests_(?:processing|deferred) ([1-9]\d*)", re.MULTILINE)
 _POLL_S = 0.1
+_ASK_S = 5.0
 
 
 def serve(spec: EngineSpec, announce: Announce) -> NoReturn:
@@ -52,6 +53,10 @@ def _parameters(p: Any, spec: EngineSpec, facts: GGUFFacts) -> Any:
     # everyone's old tokens, and when the part is full every stream fails at once.
     p.n_ctx = (spec.context or facts.context_length) * spec.slots
     p.kv_unified = False
+    # Fitting reads the model once more to see what a graphics card has room for; a warm-up clears all slots' memory
+    # a second time, and the first request is as quick without it.
+    p.fit_params = False
+    p.warmup = False
     # More threads than this for a single stream collapse as soon as something else wants the processor.
     p.cpuparams.n_threads = spec.threads or max(1, cores // 2)
     p.cpuparams_batch.n_threads = spec.batch_threads or cores
@@ -96,9 +101,9 @@ def _drain(spec: EngineSpec) -> None:
 
 
 def _metrics(path: str, key: str) -> bytes:
-    connection = UnixConnection(path)
-    try:
-        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {key}"})
-        return connection.getresponse().read()
-    finally:
-        connection.close()
+    """By hand: an HTTP client would be imported at each start for this one question at the end."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_ASK_S)
+        connection.connect(path)
+        connection.sendall(f"GET /metrics HTTP/1.0\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -16,6 +16,9 @@ CHAT, COMPLETIONS, EMBEDDINGS = "llm/v1/chat", "llm/v1/completions", "llm/v1/emb
 #: What happens to the files after the download.
 Preparation = Literal["keep", "requantise", "sentence-encoder"]
 
+#: Tokens for one request where nobody says how many, at most: each slot's memory is cleared at every start, and models
+#: that were trained for 131,072 tokens would want tens of GiB for it.
+DEFAULT_CONTEXT = 4096
 #: Above this an engine is replaced by a fresh one: three times what it holds at rest.
 _LLAMA_CEILING_BYTES = 3 * 2**30
 _ONNX_CEILING_BYTES = 3 * 2**29
@@ -108,7 +111,7 @@ def capabilities(model: ModelEntry | Manifest, spec: EngineSpec | None = None) -
         json_schema=text,
         logprobs=text,
         n_max=(spec or EngineSpec(name=model.name, kind=model.kind)).slots if text else 1,
-        context=(spec.context if spec else 0) or model.context,
+        context=(spec.context if spec else 0) or _context(model),
         dimensions=model.dimensions,
     )
 
@@ -121,10 +124,17 @@ def engine_spec(installed: Installed, **changes: Any) -> EngineSpec:
         kind=manifest.kind,
         model=installed.path(manifest.model),
         tokenizer=installed.path(manifest.tokenizer),
-        context=manifest.context,
+        context=_context(manifest),
         memory_bytes=_LLAMA_CEILING_BYTES if manifest.kind == "llama" else _ONNX_CEILING_BYTES,
     )
     return msgspec.structs.replace(spec, **changes)
+
+
+def _context(model: ModelEntry | Manifest) -> int:
+    """What an engine for this model gives one request when nobody says how much."""
+    if model.kind != "llama":
+        return model.context
+    return min(model.context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
 CATALOGUE: dict[str, ModelEntry] = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -21,6 +22,8 @@ _BACKLOG = 1024
 
 def serve(spec: EngineSpec, announce: Announce) -> int:
     die_with_parent()
+    # numpy's own algebra is not used; its library would start a thread for each core when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     encoder = Encoder(spec)
     # The first run plans memory and starts threads; a caller should not wait for that.
     encoder.embed(encoder.tokenise(["ready"]))

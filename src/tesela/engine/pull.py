@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tesela.engine import prepare
-from tesela.engine.download import Progress, check_space, explain_full_disk
+from tesela.engine.disk import Progress, check_space, explain_full_disk
 from tesela.engine.gguf import read_facts
 from tesela.engine.models import CATALOGUE, CHAT, COMPLETIONS, Installed, Manifest, ModelEntry
 from tesela.engine.sources import Source, copy, file_sha256, is_source, obtain, parse

