@@ -10,6 +10,7 @@ from tesela.gateway.invoke import Gateway
 from tesela.gateway.seams import Headers, Listener
 from tesela.providers.base import Provider
 from tesela.providers.registry import PROVIDERS
+from tesela.records import Contents, Workspace
 from tesela.serving import Endpoint, EndpointConfig, Origin, ServedEntity, ServedEntityInput, ServingEndpoint, Upstream
 from tesela.snapshot import Credential, Principal, Snapshot, digest
 from tesela.telemetry.tally import Tally
@@ -20,6 +21,12 @@ BEARER = b"Bearer " + ACCESS_TOKEN
 ADMIN = Principal("1", "admin@example.com", "Admin", admin=True)
 SSE = {b"content-type": b"text/event-stream"}
 JSON = {b"content-type": b"application/json"}
+
+
+def contents(version: int = 1, **parts: Any) -> Contents:
+    """A store's contents, with nothing in it but what is given."""
+    workspace = Workspace(1_234_567_890_123_456, "00000000-0000-0000-0000-000000000000", 1_700_000_000.0)
+    return Contents(version, workspace, parts.pop("principals", {}), parts.pop("credentials", {}), **parts)
 
 
 class Timer:

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 import yaml
 from starlette.routing import Route
+from tests.fakes import contents
 
 from tesela import errors, settings
 from tesela.addresses import EngineAddress, attached, tasks_of
@@ -214,7 +215,7 @@ def test_every_configuration_can_be_used(tmp_path: Path, fence: Fence) -> None:
         environ = dict.fromkeys(re.findall(r"env:(\w+)", fence.text), "x")
         config = load(file, environ, {"home": tmp_path})
         assert config.notes == ()
-        assert build(config, engines(config), {}, 0).endpoints
+        assert build(config, engines(config), contents()).snapshot.endpoints
         attached(config)
 
 

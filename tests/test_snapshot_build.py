@@ -3,19 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes import contents
 
 from tesela.addresses import EngineAddress
 from tesela.catalogue import borrowed_names
 from tesela.config import Config, load
 from tesela.configfile import Places
+from tesela.endpoint_build import ENDPOINT_NAME, shares
 from tesela.errors import ConfigError
+from tesela.records import StoredEndpoint
 from tesela.serving import Capabilities, Endpoint, Route, TrafficConfig
 from tesela.snapshot import Credential, Principal, Snapshot
-from tesela.snapshot_build import ENDPOINT_NAME, build, entity_names, refresh, shares
+from tesela.snapshot_build import build, entity_names
 from tesela.wire.tasks import Task
 
 CHAT = EngineAddress(
@@ -59,12 +63,12 @@ def configured(folder: Path, *endpoints: dict[str, Any], **settings: Any) -> Con
 
 
 def one(folder: Path, asked: dict[str, Any]) -> Endpoint:
-    return build(configured(folder, asked), ENGINES, {}, 1).endpoints[asked["name"]]
+    return build(configured(folder, asked), ENGINES, contents()).snapshot.endpoints[asked["name"]]
 
 
 def refusal(folder: Path, *endpoints: dict[str, Any], **settings: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        build(configured(folder, *endpoints, **settings), ENGINES, {}, 1)
+        build(configured(folder, *endpoints, **settings), ENGINES, contents())
     assert "sk-plain" not in caught.value.message
     return caught.value.message
 
@@ -176,7 +180,7 @@ def test_two_endpoints_of_one_name(tmp_path: Path) -> None:
 
 def test_a_file_gets_what_it_asks_for_and_no_more(tmp_path: Path) -> None:
     def names(**settings: Any) -> set[str]:
-        return set(build(configured(tmp_path, endpoint(external()), **settings), ENGINES, {}, 1).endpoints)
+        return set(build(configured(tmp_path, endpoint(external()), **settings), ENGINES, contents()).snapshot.endpoints)
 
     assert names() == {"e"}
     assert names(local_models=True) == {"e", *ENGINES}
@@ -187,13 +191,13 @@ def test_a_file_gets_what_it_asks_for_and_no_more(tmp_path: Path) -> None:
 
 def test_an_endpoint_of_the_file_wins_over_a_built_in_one(tmp_path: Path) -> None:
     asked = endpoint(external(), name="databricks-dbrx-instruct")
-    found = build(configured(tmp_path, asked, emulate="databricks"), ENGINES, {}, 1).endpoints
+    found = build(configured(tmp_path, asked, emulate="databricks"), ENGINES, contents()).snapshot.endpoints
     assert found["databricks-dbrx-instruct"].source == "file"
     assert found["databricks-mixtral-8x7b-instruct"].source == "built-in"
 
 
 def test_a_borrowed_name_is_honest(tmp_path: Path) -> None:
-    found = build(configured(tmp_path, emulate="databricks"), ENGINES, {}, 1).endpoints
+    found = build(configured(tmp_path, emulate="databricks"), ENGINES, contents()).snapshot.endpoints
     dbrx, gte = found["databricks-dbrx-instruct"], found["databricks-gte-large-en"]
     assert dbrx.description == (
         "Answered by smollm2-135m-instruct, a 135M model that runs here; it is not DBRX Instruct."
@@ -204,7 +208,7 @@ def test_a_borrowed_name_is_honest(tmp_path: Path) -> None:
 
 
 def test_with_no_embedding_model_no_embedding_name_is_borrowed(tmp_path: Path) -> None:
-    found = build(configured(tmp_path, emulate="databricks"), {CHAT.name: CHAT}, {}, 1).endpoints
+    found = build(configured(tmp_path, emulate="databricks"), {CHAT.name: CHAT}, contents()).snapshot.endpoints
     assert "databricks-gte-large-en" not in found
     assert {one.task for one in found.values()} == {Task.CHAT}
 
@@ -215,7 +219,7 @@ def test_models_that_run_elsewhere_are_attached(tmp_path: Path) -> None:
         {"name": "vec", "base_url": "http://127.0.0.1:11434/v1/", "task": "llm/v1/embeddings", "dimensions": 768},
         {"name": "odd", "base_url": "http://h/v1", "capabilities": {"tools": False, "n_max": 1}, "context": 4096},
     ]
-    found = build(configured(tmp_path, endpoint(local("big")), models=models), {}, {}, 1).endpoints
+    found = build(configured(tmp_path, endpoint(local("big")), models=models), {}, contents()).snapshot.endpoints
     assert set(found) == {"e", "big", "vec", "odd"}
     upstream = found["e"].entities[0].upstream
     assert (upstream.origin.authority, upstream.base_path) == ("127.0.0.1:8000", "/v1")
@@ -238,17 +242,107 @@ def test_the_local_models_that_endpoints_name(tmp_path: Path) -> None:
 
 def test_credentials_and_version_go_in_as_they_are(tmp_path: Path) -> None:
     credentials = {b"d": Credential(Principal("1", "a"))}
-    found = build(configured(tmp_path), {}, credentials, 7)
+    found = build(configured(tmp_path), {}, contents(7, credentials=credentials)).snapshot
     assert found == Snapshot(7, {}, credentials)
 
 
-def test_new_credentials_leave_the_endpoints_alone(tmp_path: Path) -> None:
-    before = build(configured(tmp_path, endpoint(external())), {}, {}, 1)
+def test_what_has_not_changed_is_the_very_object(tmp_path: Path) -> None:
+    """An upstream holds its pool of connections, which a change elsewhere must not empty."""
+    config = configured(tmp_path, endpoint(external()))
+    stored = (made("a"), made("b"))
+    before = build(config, ENGINES, contents(1, endpoints=stored))
     credentials = {b"d": Credential(Principal("1", "a"))}
-    after = refresh(before, credentials, 2)
-    assert after.endpoints["e"] is before.endpoints["e"]
+    newer = (stored[0], made("b", version=2))
+    after = build(config, ENGINES, contents(2, credentials=credentials, endpoints=newer), before).snapshot
+    assert after.endpoints["e"] is before.snapshot.endpoints["e"]
+    assert after.endpoints["a"] is before.snapshot.endpoints["a"]
+    assert after.endpoints["b"] is not before.snapshot.endpoints["b"]
     assert (after.version, after.credentials) == (2, credentials)
-    assert before.credentials == {}
+    assert before.snapshot.credentials == {}
+
+
+def made(name: str, *entities: dict[str, Any], version: int = 1, **parts: Any) -> StoredEndpoint:
+    """An endpoint as the store has it."""
+    active = parts.pop("active", {"served_entities": list(entities) or [external()]})
+    return StoredEndpoint(
+        id=name.rjust(32, "0"), name=name, creator_id="7", creator="ann@example.com", created_ms=5, updated_ms=6,
+        config_version=1, active=active, pending=None, pending_ms=0, update_state="NOT_UPDATING",
+        update_message=parts.pop("message", ""), settings=parts.pop("settings", {}), version=version,
+    )  # fmt: skip
+
+
+def from_store(folder: Path, *stored: StoredEndpoint, **parts: Any) -> Snapshot:
+    return build(configured(folder), ENGINES, contents(1, endpoints=stored, **parts)).snapshot
+
+
+def test_an_endpoint_of_the_store(tmp_path: Path) -> None:
+    settings = {"description": "ours", "ai_gateway": {"fallback_config": {"enabled": True}, "rate_limits": []}}
+    found = from_store(tmp_path, made("mine", external(), settings=settings)).endpoints["mine"]
+    assert (found.source, found.creator, found.created_ms, found.description) == ("store", "ann@example.com", 5, "ours")
+    assert found.fallback
+    assert found.id == "mine".rjust(32, "0")
+
+
+def test_a_secret_is_put_in_for_its_reference(tmp_path: Path) -> None:
+    asked = external()
+    asked["external_model"]["custom_provider_config"]["bearer_token_auth"] = {"token": "{{secrets/team/key}}"}
+    found = from_store(tmp_path, made("mine", asked), secrets={"team/key": "sk-secret"})
+    assert found.endpoints["mine"].entities[0].upstream.headers == (("authorization", "Bearer sk-secret"),)
+    assert "sk-secret" not in repr(found.endpoints["mine"])
+    without = from_store(tmp_path, made("mine", asked), made("other"))
+    assert "there is no secret 'key' in scope 'team'" in without.broken["mine"]
+    assert set(without.endpoints) == {"other"}
+
+
+def test_what_came_through_the_api_cannot_read_the_environment(tmp_path: Path) -> None:
+    entity = external()
+    entity["external_model"]["custom_provider_config"]["bearer_token_auth"] = {"token": "env:SECRET"}
+    path = tmp_path / "tesela.yaml"
+    path.write_text(yaml.safe_dump({"endpoints": [endpoint(entity)]}))
+    config = load(path, {"SECRET": "sk-server"}, {})
+    found = build(config, ENGINES, contents(1, endpoints=(made("mine", entity),))).snapshot
+    assert found.endpoints["e"].entities[0].upstream.headers == (("authorization", "Bearer sk-server"),)
+    assert "mine" not in found.endpoints
+    assert "sk-server" not in found.broken["mine"]
+
+
+def test_the_file_wins_over_the_store_and_says_so(tmp_path: Path) -> None:
+    config = configured(tmp_path, endpoint(external(), name="same"))
+    found = build(config, ENGINES, contents(1, endpoints=(made("same"),))).snapshot
+    assert found.endpoints["same"].source == "file"
+    assert "the configuration file has an endpoint of this name" in found.broken["same"]
+
+
+def test_an_endpoint_without_a_first_configuration_says_why(tmp_path: Path) -> None:
+    found = from_store(tmp_path, made("new", active=None), made("bad", active=None, message="no such model"))
+    assert not found.endpoints
+    assert "is not ready yet" in found.broken["new"]
+    assert found.broken["bad"] == "no such model"
+
+
+def test_scripted_endpoints_of_the_store_count_apart(tmp_path: Path) -> None:
+    scripted = {"external_model": {"name": "flaky-2", "provider": "scripted", "task": "llm/v1/chat"}, "name": "m"}
+    found = from_store(tmp_path, made("a", scripted), made("b", scripted)).endpoints
+    assert found["a"].entities[0].upstream.origin != found["b"].entities[0].upstream.origin
+
+
+def test_a_size_of_its_own_means_an_engine_of_its_own(tmp_path: Path) -> None:
+    asked = local(workload_size="Large")
+    without = from_store(tmp_path, made("big", asked), made("plain", local()))
+    assert set(without.endpoints) == {"plain"}
+    large = msgspec.structs.replace(CHAT, name=f"{CHAT.name}.s16", socket="/run/large.sock")
+    engines = {**ENGINES, large.name: large}
+    found = build(configured(tmp_path), engines, contents(1, endpoints=(made("big", asked),))).snapshot
+    assert found.endpoints["big"].entities[0].upstream.origin.unix == "/run/large.sock"
+
+
+def test_grants_go_by_the_endpoints_id(tmp_path: Path) -> None:
+    config = configured(tmp_path, endpoint(external()))
+    mine = build(config, ENGINES, contents()).snapshot.endpoints["e"].id
+    found = build(config, ENGINES, contents(1, permissions={mine: {"5": "CAN_QUERY"}, "gone": {"6": "CAN_VIEW"}}))
+    assert found.snapshot.may_query(Principal("5", "a"), "e")
+    assert not found.snapshot.may_manage(Principal("5", "a"), "e")
+    assert not found.snapshot.may_see(Principal("6", "b"), "e")
 
 
 def test_borrowed_names_are_names_and_are_there_once() -> None:

@@ -99,6 +99,7 @@ def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 SCALARS = (
     "home",
+    "database_url",
     "host",
     "port",
     "workers",
@@ -162,7 +163,7 @@ SHOWN = frozenset({
 IDLE = frozenset({
     "auto_capture_config", "budget_policy_id", "email_notifications", "telemetry_config", "instance_profile_arn",
     "rate_limits", "guardrails", "inference_table_config", "usage_tracking_config",
-    "min_provisioned_concurrency", "max_provisioned_concurrency", "provisioned_model_units", "burst_scaling_enabled",
+    "burst_scaling_enabled",
 })  # fmt: skip
 
 

@@ -67,6 +67,13 @@ def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
     return out
 
 
+def startable(config: Config) -> dict[str, frozenset[Task]]:
+    """The models that an endpoint may name though nothing runs them yet, with their tasks."""
+    found = {name: entry.tasks for name, entry in CATALOGUE.items()}
+    found |= {model.name: model.manifest.tasks for model in installed(config.home)}
+    return {name: frozenset(Task(task) for task in tasks) for name, tasks in found.items()}
+
+
 def _add_declared(out: Plan, config: Config, entry: ModelEntry, run_dir: Path, progress: Progress) -> None:
     if entry.command is not None:
         _add_command(out, config, entry, run_dir)

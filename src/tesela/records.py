@@ -73,6 +73,10 @@ class ClientSecretInfo(Struct, frozen=True):
     expires: float = math.inf
 
 
+COMMAND_LINE = Actor("", "tesela (command line)")
+"""Whoever may read the home folder, and so needs no token."""
+
+
 UpdateState = Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
 
 

@@ -13,17 +13,27 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from tesela import __version__, local, snapshot_build
+from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.placement import make_run_dir
 from tesela.engine.spec import EngineState
 from tesela.engine.supervisor import Supervisor
 from tesela.errors import ConfigError, TeselaError
+from tesela.follow import ServerState, write_state
+from tesela.records import SYSTEM, Contents
+from tesela.reload import Reloader
 from tesela.screen import Screen
 from tesela.snapshot import digest
-from tesela.store import Store
+from tesela.steward import Steward
+from tesela.store.contents import read_contents
+from tesela.store.opening import open_store
+from tesela.store.store import Store
+from tesela.worker import TROUBLE_FILE, Start
 from tesela.workers import Workers
 
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file
@@ -35,39 +45,44 @@ READY_S = 120.0
 """How long the first start of engines may take before the address is printed all the same."""
 
 
-def run(config: Config) -> int:
-    """Serve until SIGINT or SIGTERM.  Returns the exit code.  Raises ConfigError before anything has started."""
+def run(config: Config, read: Callable[[], Config]) -> int:
+    """Serve until SIGINT or SIGTERM; `read` reads the configuration again when its file has changed.
+
+    Returns the exit code.  Raises ConfigError, or StoreUnavailable, before anything has started.
+    """
     screen = Screen(sys.stdout, sys.stderr)
     for note in config.notes:
         screen.note(note)
-    try:
-        config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise ConfigError(f"{config.home}: cannot hold the server's state: {exc.strerror}") from exc
-    store = Store(config.home)
-    store.open()
+    store, key = open_store(config.home, config.settings.database_url, os.environ)
     run_dir = make_run_dir(os.environ)
     try:
         plan = local.plan(config, run_dir, screen.progress)
+        contents = read_contents(store)
         # Said before anything starts, in one sentence, rather than by each worker.
-        snapshot_build.build(config, plan.addresses, {}, 0)
+        snapshot_build.build(config, plan.addresses, contents)
         listener = _listen(config.settings.host, config.settings.port)
         with listener:
             access_token = _access_token(config, store)
-            return asyncio.run(_serve(config, plan, listener, run_dir, access_token, screen))
+            parts = _Parts(config, read, store, read_contents(store, contents), key, plan, run_dir, screen)
+            return asyncio.run(_serve(parts, listener, access_token))
     finally:
         store.close()
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
-async def _serve(
-    config: Config,
-    plan: local.Plan,
-    listener: socket.socket,
-    run_dir: Path,
-    access_token: str | None,
-    screen: Screen,
-) -> int:
+class _Parts(NamedTuple):
+    config: Config
+    read: Callable[[], Config]
+    store: Store
+    contents: Contents
+    key: bytes
+    plan: local.Plan
+    run_dir: Path
+    screen: Screen
+
+
+async def _serve(parts: _Parts, listener: socket.socket, access_token: str | None) -> int:
+    config, plan, screen, run_dir = parts.config, parts.plan, parts.screen, parts.run_dir
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -75,8 +90,21 @@ async def _serve(
         if state.status in ("restarting", "failed"):
             screen.note(f"engine {state.name}: {state.status}: {state.message}")
 
+    bell = Bell(run_dir, create=True)
+    bell.ring(parts.contents.version)
+    parts.store.database.announce = bell.ring
+    state = ServerState(config, plan.addresses, local.startable(config))
+    write_state(run_dir, state)
     supervisor = Supervisor(plan.specs, run_dir, told, log_dir=config.home / "logs")
-    workers = Workers(config, plan.addresses, listener, run_dir, screen.note)
+    steward = Steward(parts.store, parts.contents, state, bell, run_dir, supervisor, screen.note)
+    reloader = Reloader(
+        parts.read, config, plan, steward, supervisor, run_dir, screen.note, lambda text: _tell(run_dir, text)
+    )
+
+    def start(number: int) -> Start:
+        return Start(steward.state, steward.contents, number, listener.fileno(), str(run_dir), parts.key)
+
+    workers = Workers(config.settings.workers, start, listener, screen.note)
     asked_at = 0.0
 
     def asked() -> None:
@@ -87,32 +115,56 @@ async def _serve(
             workers.kill()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked)
+    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
     url = _url(*listener.getsockname()[:2])
+    keepers: list[asyncio.Task[None]] = []
     try:
         await supervisor.start()
         await workers.start()
         ready = asyncio.ensure_future(_ready(supervisor, workers, screen))
         stopped = asyncio.ensure_future(stop.wait())
         failed = asyncio.ensure_future(workers.failed())
-        await asyncio.wait((ready, stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+        keepers += [asyncio.ensure_future(steward.run()), asyncio.ensure_future(reloader.run())]
+        ends = (stopped, failed, *keepers)
+        await asyncio.wait((ready, *ends), return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set() and not failed.done() and await ready:
             _write(config.home / ADDRESS_FILE, url)
             screen.banner(__version__, url, access_token, sorted(plan.addresses))
-        await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             screen.note(failed.result())
             return 1
+        await _raise_from(keepers)
         return 0
     finally:
         screen.stopping()
         _forget(config.home / ADDRESS_FILE, url)
         # The workers have closed theirs: without this one the system would take connections that nobody answers.
         listener.close()
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
         # First those that take requests, then those that answer them.
         await workers.stop(config.settings.timeouts.drain)
         await supervisor.stop()
+        bell.close()
+
+
+async def _raise_from(keepers: list[asyncio.Task[None]]) -> None:
+    """A keeper ends only by a fault of ours, which must be seen."""
+    for keeper in keepers:
+        if keeper.done():
+            await keeper
+
+
+def _tell(run_dir: Path, trouble: str | None) -> None:
+    """Leave word for the workers' `/health`."""
+    if trouble is None:
+        (run_dir / TROUBLE_FILE).unlink(missing_ok=True)
+    else:
+        _write(run_dir / TROUBLE_FILE, trouble)
 
 
 async def _ready(supervisor: Supervisor, workers: Workers, screen: Screen) -> bool:
@@ -164,16 +216,17 @@ def _access_token(config: Config, store: Store) -> str | None:
     anything else it is shown once and kept nowhere.
     """
     file = config.home / TOKEN_FILE
-    first = store.first_start(time.time())
+    first = store.tokens.first_start()
     if not _loopback(config.settings.host):
         return first
     if first is None:
         with contextlib.suppress(FileNotFoundError):
             kept = file.read_text(encoding="ascii", errors="replace").strip()
-            credential = store.credentials().get(digest(kept.encode()))
+            credential = read_contents(store).credentials.get(digest(kept.encode()))
             if credential is not None and credential.expires_at > time.time():
                 return kept
-        first, _ = store.create_token(store.admin().id, "made for this machine by tesela serve", None, time.time())
+        admin = store.identities.first_admin()
+        first, _ = store.tokens.create(SYSTEM, admin.id, "made for this machine by tesela serve", None)
     _write(file, first)
     return first
 

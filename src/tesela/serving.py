@@ -53,6 +53,9 @@ class ServedEntityInput(Struct, frozen=True, omit_defaults=True):
     scale_to_zero_enabled: bool | None = None
     min_provisioned_throughput: int | None = None
     max_provisioned_throughput: int | None = None
+    min_provisioned_concurrency: int | None = None
+    max_provisioned_concurrency: int | None = None
+    provisioned_model_units: int | None = None
     environment_vars: dict[str, str] | None = None
 
 
@@ -193,3 +196,4 @@ class Endpoint(Struct, frozen=True):
     creator: str = ""
     created_ms: int = 0
     description: str = ""
+    id: str = ""

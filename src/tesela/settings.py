@@ -80,6 +80,7 @@ class Settings(Struct, frozen=True):
     """The settings that the file, the environment and the options give.  Bytes, and seconds where not said."""
 
     home: str = ""
+    database_url: str = ""
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8787
     workers: Annotated[int, Meta(ge=1, le=256)] = 1

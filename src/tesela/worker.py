@@ -1,7 +1,7 @@
 """One gateway worker: a process that answers requests and does nothing else.
 
 The parent starts it with a listening socket and a `Start` on its standard input; it says "ready" on its standard
-output, polls the store's version twice a second, and ends when the parent asks it to or goes away.
+output, follows what changes in the store, and ends when the parent asks it to or goes away.
 """
 
 import asyncio
@@ -10,23 +10,25 @@ import os
 import pickle
 import resource
 import socket
-import sqlite3
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
 import uvloop
 from starlette.routing import Route
 
-from tesela import control, snapshot_build
-from tesela.addresses import EngineAddress
+from tesela import control
+from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.spec import read_states
-from tesela.errors import TeselaError
+from tesela.follow import Follower, ServerState
 from tesela.gateway.asgi import Application
+from tesela.gateway.auth import Sessions
 from tesela.gateway.dial import Dialer
 from tesela.gateway.doors import BASES
 from tesela.gateway.invoke import Gateway
@@ -37,26 +39,36 @@ from tesela.gateway.protocol import hot_protocol
 from tesela.gateway.seams import Transport
 from tesela.gateway.transport import Pools
 from tesela.providers.registry import PROVIDERS
-from tesela.store import Store
+from tesela.records import Contents
+from tesela.snapshot_build import Built
 from tesela.telemetry.tally import Tally
 
-POLL_S = 0.5
-"""How often a worker asks the store whether anything changed."""
+if TYPE_CHECKING:
+    from tesela.store.store import Store
+
+TROUBLE_FILE = "trouble"
+"""In the run folder: a sentence on what is wrong with the server, written by the parent; not there when all is well."""
 READY = b"ready\n"
 FILES = 65536
 """Descriptors that a worker asks for, where the system's hard limit allows."""
 
-_log = logging.getLogger("tesela.worker")
-
 
 class Start(msgspec.Struct, frozen=True):
-    """What the parent tells a worker.  `run_dir` is where the engines' states are written."""
+    """What the parent tells a worker.
 
-    config: Config
-    engines: dict[str, EngineAddress]
+    `run_dir` is where the engines' states, the bell and the server's state are; `key` is the master key.  `contents`
+    are the store's, so that a worker can start, and answer, without the store.
+    """
+
+    state: ServerState
+    contents: Contents
     number: int
     descriptor: int
     run_dir: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Start({self.number})"
 
 
 def limits_of(config: Config) -> Limits:
@@ -90,47 +102,45 @@ class Server(uvicorn.Server):
 
 async def serve(start: Start, ready: int) -> None:
     """Answer requests until told to stop.  `ready` is the descriptor that "ready" is written to."""
-    config = start.config
+    config, run_dir = start.state.config, Path(start.run_dir)
     loop = asyncio.get_running_loop()
-    store = Store(config.home)
-    store.open()
-    snapshot = snapshot_build.build(config, start.engines, store.credentials(), store.version())
+    bell = Bell(run_dir)
+    store = _Lazily(config, start.key, bell)
 
     dialer = Dialer(loop, urllib.request.getproxies(), lambda host: bool(urllib.request.proxy_bypass(host)))
     pools, player = Pools(loop, dialer), Player(loop)
     transports: dict[str, Transport] = {"http": pools, "https": pools, "scripted": player}
     prefix = f"{os.urandom(6).hex()}-{start.number:x}-"
-    gateway = Gateway(loop, snapshot, PROVIDERS, transports, Tally(), id_prefix=prefix)
 
-    trouble: str | None = None
+    def publish(built: Built) -> None:
+        gateway.snapshot = built.snapshot
 
-    def follow_store() -> None:
-        """Take over what has changed in the store.  What cannot be read now leaves the snapshot as it was."""
-        nonlocal trouble
-        try:
-            version = store.version()
-            trouble = None
-            if version != gateway.snapshot.version:
-                gateway.snapshot = snapshot_build.refresh(gateway.snapshot, store.credentials(), version)
-        except (TeselaError, sqlite3.Error):
-            if trouble is None:
-                _log.exception("the store could not be read; going on with what was read before")
-            trouble = "the store cannot be read; what was read before still holds"
-
-    gateway.recheck = follow_store
-    workspace = store.workspace()
+    follower = Follower(loop, bell, run_dir, store, start.state, start.contents, publish)
+    workspace = start.contents.workspace
+    gateway = Gateway(
+        loop,
+        follower.built.snapshot,
+        PROVIDERS,
+        transports,
+        Tally(),
+        id_prefix=prefix,
+        sessions=Sessions(str(workspace.id)),
+    )
+    gateway.recheck = follower.catch_up
     facts = control.Facts(
         snapshot=lambda: gateway.snapshot,
-        tokens=store,
+        store=store,
         now=time.time,
         workspace_id=workspace.id,
         account_id=workspace.account_id,
         created_ms=int(workspace.created * 1000),
         file=config.file.name if config.file else "",
         trust_forwarded=config.settings.trust_forwarded,
-        engine_states=lambda: read_states(Path(start.run_dir)),
-        health=lambda: trouble,
-        changed=follow_store,
+        engine_states=lambda: read_states(run_dir),
+        health=lambda: _health(bell, run_dir),
+        changed=follower.wake,
+        logs=config.home / "logs",
+        surroundings=follower.surroundings,
     )
     handler = list_models(gateway, int(workspace.created))
     models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]
@@ -155,22 +165,53 @@ async def serve(start: Start, ready: int) -> None:
         gateway,
     )
 
-    async def follow() -> None:
-        while True:
-            await asyncio.sleep(POLL_S)
-            follow_store()
-
-    following = loop.create_task(follow())
+    follower.start()
     loop.add_reader(sys.stdin.fileno(), _parent_gone, server)
     try:
         with socket.socket(fileno=start.descriptor) as listener:
             await server.serve(sockets=[listener])
     finally:
         loop.remove_reader(sys.stdin.fileno())
-        following.cancel()
+        follower.stop()
         pools.close()
         player.close()
         store.close()
+        bell.close()
+
+
+class _Lazily:
+    """The store, opened when it is first asked for: SQLAlchemy takes 13 MB and 0.1 s, which a worker that only answers
+    queries need not pay."""
+
+    def __init__(self, config: Config, key: bytes, bell: Bell) -> None:
+        self._config = config
+        self._key = key
+        self._bell = bell
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    def __call__(self) -> "Store":
+        with self._lock:
+            if self._store is None:
+                from tesela.store.store import Store
+
+                self._store = Store(self._config.home, self._config.settings.database_url, key=self._key)
+                self._store.database.announce = self._bell.ring
+            return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+
+def _health(bell: Bell, run_dir: Path) -> str | None:
+    """What is not well, in a sentence for everybody: it names no endpoint and no secret."""
+    if not bell.hear().well:
+        return "the store does not answer: nothing can be changed; queries go on"
+    try:
+        return (run_dir / TROUBLE_FILE).read_text("utf-8") or None
+    except FileNotFoundError:
+        return None
 
 
 def _parent_gone(server: uvicorn.Server) -> None:

@@ -6,10 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from tesela.addresses import EngineAddress
-from tesela.config import Config
 from tesela.worker import READY, Start
 
 READY_S = 30.0
@@ -20,24 +17,21 @@ another start will not mend."""
 
 
 class Workers:
-    """All workers of one server.  They share the listening socket and nothing else."""
+    """All workers of one server.  `start` gives what a worker is told, as it is at the moment of its start."""
 
     def __init__(
         self,
-        config: Config,
-        engines: dict[str, EngineAddress],
+        count: int,
+        start: Callable[[int], Start],
         listener: socket.socket,
-        run_dir: Path,
         note: Callable[[str], None],
     ) -> None:
-        self._config = config
-        self._engines = engines
+        self._start = start
         self._listener = listener
-        self._run_dir = run_dir
         self._note = note
         self._lives: list[asyncio.Task[None]] = []
         self._processes: set[asyncio.subprocess.Process] = set()
-        self._ready = [asyncio.Event() for _ in range(config.settings.workers)]
+        self._ready = [asyncio.Event() for _ in range(count)]
         self._stopping = False
         self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -79,7 +73,6 @@ class Workers:
             await asyncio.sleep(PAUSE_S * deaths)
 
     async def _spawn(self, number: int) -> asyncio.subprocess.Process:
-        start = Start(self._config, self._engines, number, self._listener.fileno(), str(self._run_dir))
         process = await asyncio.create_subprocess_exec(
             # -P: files of the folder where we were started must not be taken for modules.
             *(sys.executable, "-P", "-m", "tesela.worker"),
@@ -91,7 +84,7 @@ class Workers:
         )
         self._processes.add(process)
         assert process.stdin is not None  # noqa: S101 - it was asked for
-        process.stdin.write(pickle.dumps(start))
+        process.stdin.write(pickle.dumps(self._start(number)))
         try:
             await process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):

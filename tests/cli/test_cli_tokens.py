@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tesela.snapshot import digest
-from tesela.store import Store
+from tesela.store.contents import read_contents
+from tesela.store.opening import open_store
 
 
 @pytest.fixture
@@ -17,10 +18,9 @@ def local(make_tesela: Any) -> Any:
 
 
 def credentials(home: Path) -> Any:
-    store = Store(home)
-    store.open()
+    store, _ = open_store(home, "", {})
     try:
-        return store.credentials()
+        return read_contents(store).credentials
     finally:
         store.close()
 

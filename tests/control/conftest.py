@@ -13,9 +13,12 @@ import pytest
 from tesela.addresses import EngineAddress
 from tesela.config import load
 from tesela.control import PUBLIC, Application, Facts
-from tesela.snapshot import Credential, Grants, Principal, Snapshot
+from tesela.records import SYSTEM
+from tesela.snapshot import Credential, Level, Snapshot
 from tesela.snapshot_build import build
-from tesela.store import Store
+from tesela.store import schema
+from tesela.store.contents import read_contents
+from tesela.store.store import Store
 from tesela.wire.tasks import Task
 
 KEY = "sk-this-must-never-be-shown"
@@ -49,6 +52,10 @@ emulate: databricks
 """
 
 
+PLANNED = {"big": frozenset({Task.CHAT, Task.COMPLETIONS})}
+"""A model that could be started, and is not."""
+
+
 class Engine(msgspec.Struct):
     status: str
     message: str = ""
@@ -67,26 +74,27 @@ class World:
     """A control plane over a real store, with the time and the engines' states in the test's hands."""
 
     def __init__(self, home: Path) -> None:
-        self.store = Store(home)
-        self.store.open()
-        self.admin = self.store.admin()
+        self.store = Store(home, key=bytes(32))
+        schema.prepare(self.store.database)
+        self.admin = self.store.identities.first_admin()
         file = home / "tesela.yaml"
         file.write_text(FILE)
-        config = load(file, {"SECRET": KEY}, {})
-        engines = {
+        self.config = load(file, {"SECRET": KEY}, {})
+        self.addresses = {
             "tiny": EngineAddress("tiny", frozenset({Task.CHAT, Task.COMPLETIONS}), "/x.sock", KEY, size="135M"),
             "mini": EngineAddress("mini", frozenset({Task.EMBEDDINGS}), "/y.sock", KEY, dimensions=384),
         }
-        self.snapshot = build(config, engines, {}, 1)
         self.engines = {"tiny": Engine("ready"), "mini": Engine("ready")}
         self.now = 1_800_000_000.0
         self.changes = 0
         self.wrong: str | None = None
         self.principal = self.admin
-        where = self.store.workspace()
+        self.contents = read_contents(self.store)
+        self.built = build(self.config, self.addresses, self.contents)
+        where = self.contents.workspace
         self.facts = Facts(
             snapshot=lambda: self.snapshot,
-            tokens=self.store,
+            store=lambda: self.store,
             now=lambda: self.now,
             workspace_id=where.id,
             account_id=where.account_id,
@@ -95,17 +103,30 @@ class World:
             engine_states=lambda: self.engines,
             health=lambda: self.wrong,
             changed=self._changed,
+            logs=home / "logs",
+            surroundings=lambda: msgspec.structs.replace(self.built.around, planned=PLANNED),
         )
 
-    def _changed(self) -> None:
-        self.changes += 1
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.built.snapshot
 
-    def somebody(self, *endpoints: str) -> None:
+    def _changed(self) -> None:
+        """What a worker does when it hears of a change."""
+        self.changes += 1
+        self.contents = read_contents(self.store, self.contents)
+        self.built = build(self.config, self.addresses, self.contents)
+
+    def somebody(self, *endpoints: str, level: Level = "CAN_QUERY") -> None:
         """From here on someone calls who is no admin and may query these endpoints."""
-        self.principal = Principal("77", "somebody@example.com", "Somebody")
-        mine = frozenset({"77"})
-        grants = {name: Grants(view=mine, query=mine) for name in endpoints}
-        self.snapshot = Snapshot(2, self.snapshot.endpoints, {}, grants)
+        name = "somebody@example.com"
+        known = self.store.identities.find("user", name) or self.store.identities.create(
+            SYSTEM, "user", name, "Somebody"
+        )
+        for endpoint in endpoints:
+            self.store.permissions.merge(SYSTEM, self.snapshot.endpoints[endpoint].id, {known.id: level})
+        self._changed()
+        self.principal = self.snapshot.principals[known.id]
 
     def call(
         self,

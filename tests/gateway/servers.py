@@ -11,7 +11,7 @@ import httptools
 import msgspec
 import uvicorn
 from starlette.routing import Route
-from tests.fakes import ACCESS_TOKEN, ADMIN
+from tests.fakes import ACCESS_TOKEN, ADMIN, contents
 from tests.gateway.peers import PATIENCE_S, settled
 
 from tesela import control, snapshot_build
@@ -28,7 +28,8 @@ from tesela.gateway.seams import Transport
 from tesela.gateway.transport import Pools
 from tesela.providers.registry import PROVIDERS
 from tesela.snapshot import Credential, Principal, digest
-from tesela.store import Store
+from tesela.store import schema
+from tesela.store.store import Store
 from tesela.telemetry.tally import Tally
 
 EXPIRED, SOMEBODY = b"dapi" + b"e" * 32, b"dapi" + b"5" * 32
@@ -68,9 +69,8 @@ class Server:
     ) -> None:
         file = home / "tesela.yaml"
         file.write_text(configuration(peer))
-        self.store = Store(home)
-        self.store.open()
-        built = snapshot_build.build(load(file, {}, {}), {}, {}, self.store.version())
+        self.home = home
+        built = snapshot_build.build(load(file, {}, {}), {}, contents()).snapshot
         credentials = {
             digest(ACCESS_TOKEN): Credential(ADMIN, token_id="t"),
             digest(EXPIRED): Credential(ADMIN, 1.0, "e"),
@@ -86,7 +86,7 @@ class Server:
             loop, snapshot, PROVIDERS, transports, self.tally, id_prefix="id-", patience_s=patience_s
         )
         facts = control.Facts(
-            snapshot=lambda: self.gateway.snapshot, tokens=self.store, now=lambda: 1e9, workspace_id=7, account_id="a"
+            snapshot=lambda: self.gateway.snapshot, store=self.store, now=lambda: 1e9, workspace_id=7, account_id="a"
         )
         handler = list_models(self.gateway, 1)
         self.models = [Route(f"{base}/models{end}", handler, methods=["GET"]) for base in BASES for end in ENDS]
@@ -99,6 +99,14 @@ class Server:
             )
         )  # fmt: skip
         self.port = 0
+        self.opened: Store | None = None
+
+    def store(self) -> Store:
+        """Made when it is first asked for: most tests never do."""
+        if self.opened is None:
+            self.opened = Store(self.home, key=bytes(32))
+            schema.prepare(self.opened.database)
+        return self.opened
 
     def at_rest(self) -> bool:
         """Nothing is left of any request, here or on its way to an upstream."""
@@ -129,7 +137,8 @@ async def serving(
         await task
         one.pools.close()
         one.player.close()
-        one.store.close()
+        if one.opened is not None:
+            one.opened.close()
         listener.close()
 
 

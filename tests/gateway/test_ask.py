@@ -11,7 +11,7 @@ from tests.fakes import ADMIN, endpoint, entity, snapshot
 from tesela.errors import InvalidRequest, NotFound, PermissionDenied, RequestError, Unsupported
 from tesela.gateway.ask import MAX_USAGE_CONTEXT, Question, read, with_finish_reason
 from tesela.gateway.doors import Door, Manners
-from tesela.snapshot import Grants, Principal
+from tesela.snapshot import Credential, Grants, Principal
 from tesela.wire.tasks import Task
 
 CHAT = frozenset({Task.CHAT})
@@ -35,7 +35,9 @@ def named(endpoint: str = "chat", served: str | None = None) -> Door:
 
 
 def ask(door: Door, given: Any, principal: Principal = ADMIN) -> Question:
-    return read(SNAPSHOT, door, principal, given if isinstance(given, bytes) else json.dumps(given).encode())
+    return read(
+        SNAPSHOT, door, Credential(principal), given if isinstance(given, bytes) else json.dumps(given).encode()
+    )
 
 
 def fields(question: Question) -> dict[str, Any]:

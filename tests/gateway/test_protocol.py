@@ -374,7 +374,7 @@ def test_these_paths_are_public_and_no_others() -> None:
 async def test_every_path_but_the_public_ones_wants_a_credential(hot: bool, tmp_path: Path) -> None:
     async with serving(tmp_path, hot=hot) as server:
         facts = control.Facts(
-            snapshot=lambda: server.gateway.snapshot, tokens=server.store, now=time.time, workspace_id=1, account_id="a"
+            snapshot=lambda: server.gateway.snapshot, store=server.store, now=time.time, workspace_id=1, account_id="a"
         )
         walked: set[tuple[str, str]] = set()
         for route in [*control.routes(facts), *server.models]:

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from tests.system.processes import FILE, Served, alive, endpoint, until
 
-from tesela.store import Store
-
 pytestmark = pytest.mark.slow
 
 
@@ -55,10 +53,8 @@ def test_tokens_made_and_revoked_beside_it_count_within_seconds(served: Served) 
     token = made.stdout.split()[0]
     assert re.fullmatch(r"dapi[0-9a-f]{32}", token), made
     until(lambda: served.ask(token=token)[0] == 200, 5)
-    store = Store(served.home)
-    store.open()
-    number = next(one.id for one in store.tokens(None) if one.comment == "for a test")
-    store.close()
+    listed = json.loads(served.run("tokens", "list", "--json").stdout)
+    number = next(one["token_id"] for one in listed if one["comment"] == "for a test")
     with served.connected() as kept:
         served.begin(kept, token=token)
         assert kept.getresponse().read()

@@ -48,13 +48,17 @@ def command(
       tesela serve --port 9000
       tesela serve --config tesela.yaml --host 0.0.0.0 --workers 4
     """
-    from tesela.config import load
+    from tesela.config import Config, load
 
     flags: dict[str, object] = {
         "host": host, "port": port, "workers": workers, "hot_routes": hot_routes, "home": home,
     }  # fmt: skip
-    settings = load(config, os.environ, flags)
+
+    def read() -> Config:
+        return load(config, os.environ, flags)
+
+    settings = read()
     # After the configuration, so that a wrong one is told before anything large is imported.
     from tesela import serve
 
-    return serve.run(settings)
+    return serve.run(settings, read)

@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,9 +13,10 @@ import click
 
 from tesela.cli import screen
 from tesela.errors import NotFound
+from tesela.records import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from tesela.store import Store
+    from tesela.store.store import Store
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -75,7 +75,7 @@ def create(comment: str, lifetime: int | None, home: Path | None) -> None:
       export DATABRICKS_TOKEN=$(tesela tokens create --comment ci --lifetime 1h)
     """
     with _store(home) as store:
-        access_token, info = store.create_token(store.admin().id, comment, lifetime, time.time())
+        access_token, info = store.tokens.create(COMMAND_LINE, store.identities.first_admin().id, comment, lifetime)
     click.echo(access_token)
     click.echo(
         f"Made access token {info.id}, which {_until(info.expires)}. It is not shown again.",
@@ -94,7 +94,7 @@ def list_(as_json: bool, home: Path | None) -> None:
       tesela tokens list
     """
     with _store(home) as store:
-        infos = store.tokens(None)
+        infos = store.tokens.list()
     if as_json:
         screen.show_json(
             [
@@ -123,7 +123,7 @@ def revoke(token_ids: tuple[str, ...], home: Path | None) -> None:
       tesela tokens revoke 0123abcd
     """
     with _store(home) as store:
-        missing = [one for one in token_ids if not store.revoke(one)]
+        missing = [one for one in token_ids if not store.tokens.revoke(COMMAND_LINE, one)]
     if missing:
         raise NotFound(f"there is no access token {', '.join(missing)}; `tesela tokens list` shows what there is")
 
@@ -131,10 +131,10 @@ def revoke(token_ids: tuple[str, ...], home: Path | None) -> None:
 @contextmanager
 def _store(home: Path | None) -> Iterator["Store"]:
     from tesela.config import load
-    from tesela.store import Store
+    from tesela.store.opening import open_store
 
-    store = Store(load(None, os.environ, {"home": home}).home)
-    store.open()
+    config = load(None, os.environ, {"home": home})
+    store, _ = open_store(config.home, config.settings.database_url, os.environ)
     try:
         yield store
     finally:

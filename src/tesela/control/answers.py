@@ -45,12 +45,6 @@ def told(error: TeselaError) -> Response:
     return response
 
 
-async def on_tesela_error(_request: Request, exc: Exception) -> Response:
-    if not isinstance(exc, TeselaError):
-        raise exc
-    return told(exc)
-
-
 async def on_http_exception(request: Request, exc: Exception) -> Response:
     """What the router raises by itself: a path that nobody has, or a method that the path does not take."""
     if not isinstance(exc, HTTPException):
@@ -63,9 +57,3 @@ async def on_http_exception(request: Request, exc: Exception) -> Response:
     if exc.status_code == 404:
         return told(PathNotFound(f"there is nothing at {request.method} {path}"))
     return told(InvalidRequest(exc.detail))
-
-
-ERRORS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-    TeselaError: on_tesela_error,
-    HTTPException: on_http_exception,
-}

@@ -1,12 +1,13 @@
 """What the control plane's handlers are given.  They hold nothing of their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from starlette.requests import Request
 
+from tesela.endpoint_build import Surroundings
 from tesela.errors import PermissionDenied, Unauthenticated
 from tesela.records import Actor
 from tesela.snapshot import Credential, Principal, Snapshot
@@ -15,31 +16,19 @@ if TYPE_CHECKING:
     from tesela.store.store import Store
 
 
-class TokenFacts(Protocol):
-    """What may be told of an access token.  Times are in seconds since the epoch, inf for never."""
+class CountFacts(Protocol):
+    """What a worker has counted for one endpoint, served entity and principal since it started."""
 
     @property
-    def id(self) -> str: ...
+    def requests(self) -> int: ...
     @property
-    def principal_id(self) -> str: ...
+    def failed(self) -> int: ...
     @property
-    def comment(self) -> str: ...
+    def cancelled(self) -> int: ...
     @property
-    def created(self) -> float: ...
+    def prompt_tokens(self) -> int: ...
     @property
-    def expires(self) -> float: ...
-
-
-class Tokens(Protocol):
-    """The part of the store that the handlers use.  Its calls may wait for a disk."""
-
-    def create_token(
-        self, principal_id: str, comment: str, lifetime_s: float | None, now: float
-    ) -> tuple[str, TokenFacts]: ...
-
-    def tokens(self, principal_id: str | None) -> Sequence[TokenFacts]: ...
-
-    def revoke(self, token_id: str, principal_id: str | None = None) -> bool: ...
+    def completion_tokens(self) -> int: ...
 
 
 class EngineFacts(Protocol):
@@ -51,8 +40,8 @@ class EngineFacts(Protocol):
     def message(self) -> str: ...
 
 
-def _no_store() -> "Store":
-    raise RuntimeError("no store was given")
+def _no_surroundings() -> Surroundings:
+    raise RuntimeError("no surroundings were given")
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -63,11 +52,13 @@ class Facts(msgspec.Struct, frozen=True):
     is called after a write, so that this worker need not wait for its next look at the store.  `now` is in seconds
     since the epoch.  `file` is the name of the configuration file, empty when there is none; `created_ms` stands for
     the time of endpoints that know none.  `store` opens the store when it is first asked for: its calls may wait for a
-    disk or a network, so they belong in a thread.  `logs` is the folder with the engines' output.
+    disk or a network, so they belong in a thread.  `logs` is the folder with the engines' output, `surroundings`
+    what an endpoint that is asked for now can refer to.  `counts` is what this worker has counted, by endpoint, served
+    entity and principal.
     """
 
     snapshot: Callable[[], Snapshot]
-    tokens: Tokens
+    store: "Callable[[], Store]"
     now: Callable[[], float]
     workspace_id: int
     account_id: str
@@ -77,8 +68,9 @@ class Facts(msgspec.Struct, frozen=True):
     engine_states: Callable[[], Mapping[str, EngineFacts]] = dict
     health: Callable[[], str | None] = lambda: None
     changed: Callable[[], None] = lambda: None
-    store: "Callable[[], Store]" = _no_store
     logs: Path | None = None
+    surroundings: Callable[[], Surroundings] = _no_surroundings
+    counts: Callable[[], Mapping[tuple[str, str, str], CountFacts]] = dict
 
 
 def credential(request: Request) -> Credential:
@@ -86,13 +78,19 @@ def credential(request: Request) -> Credential:
     found = getattr(request.state, "credential", None)
     if not isinstance(found, Credential):
         raise Unauthenticated("no access token: send 'Authorization: Bearer <token>'")
+    if found.endpoints is not None:
+        raise PermissionDenied("this access token was made for querying endpoints, and for nothing else")
     return found
 
 
 def actor(request: Request) -> Actor:
     """Who is calling, for the audit."""
-    principal = credential(request).principal
+    return actor_of(credential(request), request)
+
+
+def actor_of(credential: Credential, request: Request) -> Actor:
     client = request.client.host if request.client else ""
+    principal = credential.principal
     return Actor(principal.id, principal.name, client, getattr(request.state, "request_id", ""))
 
 

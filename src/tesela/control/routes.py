@@ -1,14 +1,23 @@
 """The control plane's paths, as a table.  This file holds paths and the handlers behind them, nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from tesela.control import endpoints, identity, tokens
-from tesela.control.answers import ERRORS
-from tesela.control.facts import Facts
+from tesela.control.answers import on_http_exception, told
+from tesela.control.facts import Facts, actor_of
+from tesela.errors import StoreUnavailable, TeselaError
+from tesela.snapshot import Credential
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONFIG = "/.well-known/databricks-config"
 OIDC = "/oidc"
@@ -58,18 +67,40 @@ def routes(facts: Facts) -> list[Route]:
     ]
 
 
+OnError = Callable[[Request, Exception], Awaitable[Response]]
+
+
 class Application:
     """The handlers as one ASGI application, with other people's routes beside them.
 
-    Errors of the tree become answers here; anything else is left to whoever stands before, who knows the request's
-    id.  A slash too many is a path that nobody has, not a redirect that some clients do not follow.
+    Errors of the tree become answers here, and refused changes are recorded; anything else is left to whoever stands
+    before, who knows the request's id.  A slash too many is a path that nobody has, not a redirect that some clients do
+    not follow.
     """
 
     def __init__(self, facts: Facts, more: Sequence[BaseRoute] = ()) -> None:
         router = Router([*routes(facts), *more], redirect_slashes=False)
-        self._app = ExceptionMiddleware(router, handlers=ERRORS)
+        handlers: Mapping[Any, OnError] = {TeselaError: refusals(facts), HTTPException: on_http_exception}
+        self._app = ExceptionMiddleware(router, handlers=handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Without it Starlette answers an unknown path with plain text instead of raising.
         scope["app"] = self
         await self._app(scope, receive, send)
+
+
+def refusals(facts: Facts) -> OnError:
+    """Tells an error of the tree, and records it when it refused somebody a change."""
+
+    async def on_tesela_error(request: Request, exc: Exception) -> Response:
+        if not isinstance(exc, TeselaError):
+            raise exc
+        who = getattr(request.state, "credential", None)
+        if request.method not in READING and isinstance(who, Credential) and not isinstance(exc, StoreUnavailable):
+            action = f"{request.method} refused"
+            by = actor_of(who, request)
+            refused = facts.store().audit.refused
+            await run_in_threadpool(refused, by, action, request.url.path, exc.status, exc.message)
+        return told(exc)
+
+    return on_tesela_error

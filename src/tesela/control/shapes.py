@@ -57,7 +57,7 @@ def detail(endpoint: Endpoint, frame: Frame) -> dict[str, Any]:
     out["permission_level"] = frame.permission
     out["route_optimized"] = False
     out["endpoint_url"] = f"{frame.base}/serving-endpoints/{endpoint.name}/invocations"
-    out["capabilities"] = _capabilities(endpoint)
+    out["capabilities"] = capabilities(endpoint)
     return out
 
 
@@ -145,7 +145,7 @@ def _ready(endpoint: Endpoint, engines: Engines) -> bool:
     return all(well for one, well in zip(endpoint.entities, ready, strict=True) if one.percentage > 0)
 
 
-def _capabilities(endpoint: Endpoint) -> dict[str, Any]:
+def capabilities(endpoint: Endpoint) -> dict[str, Any]:
     """What is known of the models behind: much of ours, little of a provider's."""
     if endpoint.task is Task.EMBEDDINGS:
         sizes = {one.upstream.capabilities.dimensions for one in endpoint.entities}

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tesela.control.answers import Handler, document, json
-from tesela.control.facts import Facts, TokenFacts, credential
+from tesela.control.facts import Facts, actor, credential
 from tesela.errors import InvalidRequest, NotFound, Unsupported
+from tesela.records import TokenInfo
 from tesela.wire.document import Document, text, value
 
 COMMENT_MAX = 1024
@@ -28,9 +29,8 @@ def create(facts: Facts) -> Handler:
         if len(comment) > COMMENT_MAX:
             raise InvalidRequest(f"'comment' is longer than {COMMENT_MAX} characters", param="comment")
         lifetime_s = _lifetime_s(asked)
-        access_token, info = await run_in_threadpool(
-            facts.tokens.create_token, principal.id, comment, lifetime_s, facts.now()
-        )
+        create = facts.store().tokens.create
+        access_token, info = await run_in_threadpool(create, actor(request), principal.id, comment, lifetime_s)
         facts.changed()
         return json({"token_value": access_token, "token_info": _info(info)}, headers={"cache-control": "no-store"})
 
@@ -39,7 +39,7 @@ def create(facts: Facts) -> Handler:
 
 def list_own(facts: Facts) -> Handler:
     async def handler(request: Request) -> Response:
-        infos = await run_in_threadpool(facts.tokens.tokens, credential(request).principal.id)
+        infos = await run_in_threadpool(facts.store().tokens.list, credential(request).principal.id)
         return json({"token_infos": [_info(one) for one in infos]})
 
     return handler
@@ -52,7 +52,7 @@ def delete(facts: Facts) -> Handler:
         if not token_id:
             raise InvalidRequest("'token_id' must say which access token", param="token_id")
         owner = None if principal.admin else principal.id
-        if not await run_in_threadpool(facts.tokens.revoke, token_id, owner):
+        if not await run_in_threadpool(facts.store().tokens.revoke, actor(request), token_id, owner):
             raise NotFound(f"there is no access token with id {token_id!r}", param="token_id")
         facts.changed()
         return json({})
@@ -76,7 +76,7 @@ def _lifetime_s(asked: Document) -> float | None:
     return float(found)
 
 
-def _info(info: TokenFacts) -> dict[str, object]:
+def _info(info: TokenInfo) -> dict[str, object]:
     return {
         "token_id": info.id,
         "creation_time": int(info.created * 1000),

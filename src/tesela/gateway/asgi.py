@@ -49,7 +49,8 @@ class Application:
                 started = True
                 names = {name for name, _ in message.get("headers", ())}
                 if b"x-request-id" not in names:
-                    named = (b"x-request-id", self._gateway.next_id().encode())
+                    known = scope.get("state", {}).get("request_id") or self._gateway.next_id()
+                    named = (b"x-request-id", known.encode())
                     message = {**message, "headers": [*message.get("headers", ()), named]}
             await send(message)
 
@@ -83,7 +84,7 @@ class Application:
             error.allow = "POST"
             raise error
         if door is None:
-            scope.setdefault("state", {})["credential"] = credential
+            scope.setdefault("state", {}).update(credential=credential, request_id=self._gateway.next_id())
             await self._rest(scope, self._bounded(receive), send)
             return
         assert credential is not None  # noqa: S101 - no door is public

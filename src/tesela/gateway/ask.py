@@ -8,11 +8,11 @@ import re
 
 import msgspec
 
-from tesela.errors import InvalidRequest, NotFound, PermissionDenied, Unsupported
+from tesela.errors import EngineError, InvalidRequest, NotFound, PermissionDenied, TeselaError, Unsupported
 from tesela.gateway import traffic
 from tesela.gateway.doors import Door, Manners
 from tesela.serving import Endpoint, ServedEntity
-from tesela.snapshot import Principal, Snapshot
+from tesela.snapshot import Credential, Snapshot
 from tesela.wire import responses
 from tesela.wire.document import Document, decode, raw, value
 from tesela.wire.tasks import FIELD, Task
@@ -79,8 +79,9 @@ class _Shape(msgspec.Struct):
 _shape = msgspec.json.Decoder(_Shape)
 
 
-def read(snapshot: Snapshot, door: Door, principal: Principal, body: bytes) -> Question:
-    """Understand a request.  Raises RequestError: every one of them is the caller's to mend."""
+def read(snapshot: Snapshot, door: Door, credential: Credential, body: bytes) -> Question:
+    """Understand a request.  Raises RequestError, which the caller can mend, and EngineError for an endpoint that is
+    there and cannot serve."""
     document = decode(body)
     try:
         shape = _shape.decode(body)
@@ -93,13 +94,14 @@ def read(snapshot: Snapshot, door: Door, principal: Principal, body: bytes) -> Q
             raise InvalidRequest("'model' is missing: it takes the name of an endpoint", param="model")
     endpoint = snapshot.endpoints.get(name)
     if endpoint is None:
-        raise NotFound(
-            f"endpoint {_short(name)!r} does not exist; GET /api/2.0/serving-endpoints lists those that do",
-            param=None if door.endpoint else "model",
-            reason="model_not_found",
-        )
+        raise _no_endpoint(snapshot, door, credential, name)
+    principal, only = credential.principal, credential.endpoints
     if not (principal.admin or snapshot.may_query(principal, name)):
         raise PermissionDenied(f"{principal.name} may not query endpoint {name!r}: its owner can grant CAN_QUERY")
+    if only is not None and endpoint.id not in only:
+        raise PermissionDenied(
+            f"this access token was made for other endpoints than {name!r}; ask for one that names it"
+        )
     entities = traffic.named(endpoint, door.entity) if door.entity is not None else None
     tasks = (entities or endpoint.entities)[0].tasks
     task = door.task or _task(document, tasks, endpoint)
@@ -135,6 +137,17 @@ def _short(name: str) -> str:
 
 
 _PATH = re.compile(r"`\$\.([A-Za-z_]+)")
+
+
+def _no_endpoint(snapshot: Snapshot, door: Door, credential: Credential, name: str) -> TeselaError:
+    """Why there is no such endpoint to ask."""
+    if name in snapshot.broken and snapshot.may_query(credential.principal, name):
+        return EngineError(f"endpoint {name!r} cannot answer: {snapshot.broken[name]}", retry_after_s=5)
+    return NotFound(
+        f"endpoint {_short(name)!r} does not exist; GET /api/2.0/serving-endpoints lists those that do",
+        param=None if door.endpoint else "model",
+        reason="model_not_found",
+    )
 
 
 def _wrong_type(exc: msgspec.ValidationError) -> InvalidRequest:

@@ -16,9 +16,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
-from tesela.errors import Unauthenticated, UpstreamUnavailable
+import msgspec
+
+from tesela.errors import EngineError, NotFound, PermissionDenied, Unauthenticated, UpstreamUnavailable
 from tesela.gateway import ask
-from tesela.gateway.auth import authenticate
+from tesela.gateway.auth import Sessions, authenticate
 from tesela.gateway.doors import Door, Manners
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.refusal import boundary, refuse
@@ -45,6 +47,7 @@ class Gateway:
         *,
         id_prefix: str,
         patience_s: float = PATIENCE_S,
+        sessions: Sessions | None = None,
     ) -> None:
         self.loop = loop
         self.snapshot = snapshot
@@ -54,6 +57,7 @@ class Gateway:
         self.in_flight: dict[str, int] = {}
         self.under_way: set[Invocation] = set()
         self.patience_s = patience_s
+        self.sessions = sessions
         self._prefix = id_prefix
         self._count = 0
         self._looking: asyncio.TimerHandle | None = None
@@ -67,12 +71,12 @@ class Gateway:
         """
         before = self.snapshot
         try:
-            return authenticate(before, authorization, time.time())
+            return authenticate(before, authorization, time.time(), self.sessions)
         except Unauthenticated:
             self.recheck()
             if self.snapshot is before:
                 raise
-            return authenticate(self.snapshot, authorization, time.time())
+            return authenticate(self.snapshot, authorization, time.time(), self.sessions)
 
     def abandon(self) -> None:
         """The server must end: whoever still waits is told so, and where nothing has been sent yet with a 503."""
@@ -89,7 +93,7 @@ class Gateway:
         request_id = self.next_id()
         invocation: Invocation | None = None
         try:
-            question = ask.read(self.snapshot, door, credential.principal, body)
+            question = self._read(door, credential, body)
             invocation = Invocation(self, caller, question, credential, request_id)
             self.under_way.add(invocation)
             if not question.streaming and door.manners is Manners.DATABRICKS and self._looking is None:
@@ -102,6 +106,18 @@ class Gateway:
             refuse(caller, error, request_id)
             return None
         return invocation
+
+    def _read(self, door: Door, credential: Credential, body: bytes) -> ask.Question:
+        """Understand a request; before it is refused, look whether its endpoint or its grant came a moment ago."""
+        before = self.snapshot
+        try:
+            return ask.read(before, door, credential, body)
+        except (NotFound, PermissionDenied, EngineError):
+            self.recheck()
+            if self.snapshot is before:
+                raise
+            principal = self.snapshot.principals.get(credential.principal.id, credential.principal)
+            return ask.read(self.snapshot, door, msgspec.structs.replace(credential, principal=principal), body)
 
     def _look(self) -> None:
         """Find the callers that have waited long.  One timer for all, and none when nobody waits."""

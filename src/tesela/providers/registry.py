@@ -34,7 +34,8 @@ Place = Callable[[str], str]
 class Reading(msgspec.Struct, frozen=True):
     """What a row gets to read: the provider's settings, and what it needs to make sense of them.
 
-    `at` is the path of the settings, for messages; `secrets` gives the value of each `env:NAME`.
+    `at` is the path of the settings, for messages; `secrets` gives the value of each reference; `endpoint` tells equal
+    paths of two endpoints apart.
     """
 
     model: ExternalModel
@@ -43,6 +44,7 @@ class Reading(msgspec.Struct, frozen=True):
     place: Place
     secrets: Mapping[str, str]
     timeouts: Timeouts
+    endpoint: str = ""
 
     def wrong(self, key: str, what: str) -> ConfigError:
         return ConfigError(f"{self.place(f'{self.at}.{key}' if key else self.at)}: {what}")
@@ -66,7 +68,8 @@ class Reading(msgspec.Struct, frozen=True):
         if given[0] == key and value == self.config[key]:
             raise self.wrong(
                 key,
-                f"must be a reference, `env:NAME` for a variable; to write a key itself into the file use {twin}",
+                "must be a reference: `{{secrets/scope/key}}`, or in the file `env:NAME` for a variable; to write the "
+                f"key itself use {twin}",
             )
         return value or ""
 
@@ -86,8 +89,16 @@ class Reading(msgspec.Struct, frozen=True):
                 raise self.wrong(key, f"there is no such setting; {more}")
 
     def _resolved(self, key: str, value: str) -> str:
-        if _STORED.match(value):
-            raise self.wrong(key, "secrets are not stored here yet, so {{secrets/…}} finds nothing; use `env:NAME`")
+        if stored := _STORED.match(value):
+            found = self.secrets.get(f"{{{{secrets/{stored[1]}/{stored[2]}}}}}")
+            if found is None:
+                raise self.wrong(
+                    key,
+                    f"there is no secret {stored[2]!r} in scope {stored[1]!r}; 'tesela secrets put' makes one",
+                )
+            return found
+        if value.lstrip().startswith("{{"):
+            raise self.wrong(key, "a reference to a secret is written {{secrets/scope/key}}")
         if not _VARIABLE.match(value):
             return value
         found = self.secrets.get(value)
@@ -96,7 +107,7 @@ class Reading(msgspec.Struct, frozen=True):
         return found
 
 
-_STORED = re.compile(r"^\s*\{\{.*\}\}\s*$")
+_STORED = re.compile(r"^\s*\{\{\s*secrets/([^/{}\s]{1,128})/([^/{}\s]{1,128})\s*\}\}\s*\Z")
 _VARIABLE = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -116,10 +127,18 @@ class Row(msgspec.Struct, frozen=True):
     needs_settings: bool = True
 
 
-def resolve(model: ExternalModel, *, at: str, place: Place, secrets: Mapping[str, str], timeouts: Timeouts) -> Resolved:
+def resolve(
+    model: ExternalModel,
+    *,
+    at: str,
+    place: Place,
+    secrets: Mapping[str, str],
+    timeouts: Timeouts,
+    endpoint: str = "",
+) -> Resolved:
     """Where an external model is to be called.  Raises ConfigError for settings that cannot work.
 
-    `at` is the path of the external model in the configuration.
+    `at` is the path of the external model in the configuration, `endpoint` the id of its endpoint.
     """
     row = ROWS.get(model.provider)
     if row is None:
@@ -134,7 +153,7 @@ def resolve(model: ExternalModel, *, at: str, place: Place, secrets: Mapping[str
     for other in {other.field for other in ROWS.values()} | ELSEWHERE_FIELDS:
         if other != row.field and getattr(model, other, None) is not None:
             raise ConfigError(f"{place(f'{at}.{other}')}: does not belong to provider {model.provider!r}")
-    reading = Reading(model, config or {}, f"{at}.{row.field}", place, secrets, timeouts)
+    reading = Reading(model, config or {}, f"{at}.{row.field}", place, secrets, timeouts, endpoint)
     return row.resolve(reading, TASKS[model.task])
 
 
@@ -212,11 +231,12 @@ def _custom_auth(reading: Reading) -> tuple[tuple[str, str], ...]:
 
 def _scripted(reading: Reading, task: Task) -> Resolved:
     """Nothing is dialled.  The place stands for the host, so that each served entity counts its own attempts."""
+    place = f"{reading.endpoint}/{reading.at}"
     try:
         script = script_from(reading.config, reading.model.name)
     except ConfigError as exc:
         raise reading.wrong("", exc.message) from exc
-    origin = Origin("scripted", reading.at)
+    origin = Origin("scripted", place)
     upstream = Upstream(origin, reading.model.name, timeouts=reading.timeouts, script=script)
     return Resolved(SCRIPTED.name, frozenset({task}), upstream)
 

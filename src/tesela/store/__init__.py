@@ -1,5 +1,1 @@
-"""What outlives a restart."""
-
-from tesela.store.sqlite import Store, TokenInfo, Workspace
-
-__all__ = ["Store", "TokenInfo", "Workspace"]
+"""What outlives a restart: the control plane's database."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, exc, insert, text, update
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, exc, insert, or_, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
@@ -47,14 +47,18 @@ def _nobody(_version: int) -> None:
 
 class Database:
     """Opened lazily, one for a process; threads share it.  `announce` is called with the version of each change that
-    has been made here."""
+    has been made here.  `key_mark` is the mark of our master key: who has another than the store's can change nothing.
+    """
 
-    def __init__(self, url: str, clock: Any = time.time, *, wait_s: float = BUSY_S) -> None:
+    def __init__(
+        self, url: str, clock: Any = time.time, *, wait_s: float = BUSY_S, key_mark: bytes | None = None
+    ) -> None:
         self.url = address(url)
         self.dialect = self.url.get_backend_name()
         self.announce: Callable[[int], None] = _nobody
         self._clock = clock
         self._wait_s = wait_s
+        self._key_mark = key_mark
         self._engine: Engine | None = None
         self._starting = threading.Lock()
 
@@ -107,7 +111,15 @@ class Database:
             now = self._clock()
             # First of all: this row's lock puts changes in order.
             raised = update(STATE).values(version=STATE.c.version + 1).returning(STATE.c.version)
-            version = int(connection.execute(raised).scalar_one())
+            if self._key_mark is not None:
+                raised = raised.where(or_(STATE.c.key_check == self._key_mark, STATE.c.key_check.is_(None)))
+            row = connection.execute(raised).first()
+            if row is None:
+                raise StoreUnavailable(
+                    "the master key has been rotated since this server started, so it can change nothing; queries go "
+                    "on; whoever runs it has to restart it"
+                )
+            version = int(row.version)
             yield Change(connection, version, now)
             for kind in kinds:
                 self.put(connection, KINDS, {"kind": kind, "version": version})

@@ -11,7 +11,7 @@ from tesela.store.permissions import Permissions
 from tesela.store.secrets import Secrets
 from tesela.store.signing import SigningKeys
 from tesela.store.tokens import Tokens
-from tesela.store.vault import Vault
+from tesela.store.vault import Vault, mark
 
 
 class Store:
@@ -23,8 +23,8 @@ class Store:
 
     def __init__(self, home: Path, url: str = "", *, key: bytes) -> None:
         self.home = home
-        self.database = Database(url or home_url(home))
-        vault = Vault(key)
+        self.database = Database(url or home_url(home), key_mark=mark(key))
+        self.vault = vault = Vault(key)
         self.endpoints = Endpoints(self.database, vault)
         self.identities = Identities(self.database)
         self.tokens = Tokens(self.database)

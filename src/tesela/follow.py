@@ -1,0 +1,187 @@
+"""Keeps one worker's snapshot up to date with the store and with the server's own state.
+
+The bell says that something has changed; a thread then reads the store and builds the next snapshot, so a store that
+is slow or gone never holds up a request.  What cannot be read or used leaves the snapshot as it was.
+"""
+
+import asyncio
+import logging
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tesela.addresses import EngineAddress
+from tesela.bell import Bell, Sound
+from tesela.config import Config
+from tesela.endpoint_build import Surroundings
+from tesela.errors import TeselaError
+from tesela.records import Contents
+from tesela.snapshot_build import Built, build
+from tesela.wire.tasks import Task
+
+if TYPE_CHECKING:
+    from tesela.store.store import Store
+
+LOOK_S = 0.05
+"""How often a worker listens to the bell."""
+PATIENCE_S = 0.1
+"""How long somebody who would be refused is kept waiting for what has just changed."""
+AGAIN_S = 1.0
+"""After this long a store that could not be read is read again."""
+STATE_FILE = "state"
+
+_log = logging.getLogger("tesela.follow")
+
+
+class ServerState(msgspec.Struct, frozen=True):
+    """What the parent tells its workers beside the store: the configuration in force, where engines answer, and the
+    tasks of the models that could be started."""
+
+    config: Config
+    engines: dict[str, EngineAddress]
+    models: dict[str, frozenset[Task]] = {}
+
+    def __repr__(self) -> str:
+        return f"ServerState({self.config!r})"
+
+
+def write_state(run_dir: Path, state: ServerState) -> None:
+    """Whole or not at all.  Keys are in it, and the folder is this user's alone."""
+    part = run_dir / f"{STATE_FILE}.part"
+    part.touch(mode=0o600)
+    part.write_bytes(pickle.dumps(state))
+    part.replace(run_dir / STATE_FILE)
+
+
+def read_state(run_dir: Path) -> ServerState:
+    # Only the parent can write in the run folder.
+    state: ServerState = pickle.loads((run_dir / STATE_FILE).read_bytes())  # noqa: S301
+    return state
+
+
+class Follower:
+    """`publish` is called in the loop with each new snapshot; `store` opens the store when it is first called."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        bell: Bell,
+        run_dir: Path,
+        store: "Callable[[], Store]",
+        state: ServerState,
+        contents: Contents,
+        publish: Callable[[Built], None],
+    ) -> None:
+        self._loop = loop
+        self._bell = bell
+        self._run_dir = run_dir
+        self._store = store
+        self._publish = publish
+        self._contents = contents
+        self._state = state
+        self._seen = Sound(contents.version, bell.hear().state, 1)
+        self._built = build(state.config, state.engines, contents)
+        self._news: Built | None = None
+        self._change = threading.Condition()
+        self._wanted = False
+        self._ended = False
+        self._trouble = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    @property
+    def built(self) -> Built:
+        return self._built
+
+    def surroundings(self) -> Surroundings:
+        """What an endpoint that is asked for now can refer to."""
+        with self._change:
+            return msgspec.structs.replace(self._built.around, planned=self._state.models)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._look()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+
+    def wake(self) -> None:
+        """Something may have changed: have the thread look, if the bell says so too."""
+        if self._behind():
+            with self._change:
+                self._wanted = True
+                self._change.notify_all()
+
+    def catch_up(self) -> None:
+        """Take over what the bell has announced, waiting a moment for it.  Called in the loop, before a refusal."""
+        if not self._behind():
+            return
+        with self._change:
+            self._wanted = True
+            self._change.notify_all()
+            # A store in trouble must not make every refusal slow.
+            if not self._trouble:
+                self._change.wait_for(lambda: not self._behind() or self._trouble, PATIENCE_S)
+        self._deliver()
+
+    def _behind(self) -> bool:
+        heard = self._bell.hear()
+        return heard.version > self._seen.version or heard.state != self._seen.state
+
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+        self.wake()
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._wanted or self._ended)
+                if self._ended:
+                    return
+                self._wanted = False
+            trouble = not self._update()
+            with self._change:
+                self._trouble = trouble
+                self._change.notify_all()
+                if trouble:
+                    # Looked for again after a while, not at each sound of the bell.
+                    self._change.wait_for(lambda: self._ended, AGAIN_S)
+                # Told under the lock: after `stop` the loop may be closed.
+                if self._ended:
+                    return
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _update(self) -> bool:
+        """Read what is new and build from it.  False when that was not possible."""
+        from tesela.store.contents import read_contents
+
+        heard = self._bell.hear()
+        try:
+            state = self._state if heard.state == self._seen.state else read_state(self._run_dir)
+            contents = (
+                self._contents if heard.version <= self._seen.version else read_contents(self._store(), self._contents)
+            )
+            same = state is self._state and contents.secrets == self._contents.secrets
+            built = build(state.config, state.engines, contents, self._built if same else None)
+        except (TeselaError, OSError):
+            if not self._trouble:
+                _log.exception("what has changed could not be taken over; going on with what was read before")
+            return False
+        with self._change:
+            self._state, self._contents, self._built, self._news = state, contents, built, built
+            self._seen = Sound(max(contents.version, heard.version), heard.state, 1)
+        return True
+
+    def _deliver(self) -> None:
+        with self._change:
+            news, self._news = self._news, None
+        if news is not None:
+            self._publish(news)

@@ -1,0 +1,160 @@
+"""Takes over a configuration file that has changed while the server runs: on SIGHUP, and when the file is another one.
+
+A file that cannot be used changes nothing: the one before it goes on serving, and the log and `/health` say so.
+Settings that are read once, such as the port, are named and wait for the next start.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tesela import local, snapshot_build
+from tesela.addresses import EngineAddress
+from tesela.config import Config
+from tesela.engine.spec import EngineSpec
+from tesela.engine.supervisor import Supervisor
+from tesela.errors import TeselaError
+from tesela.steward import Steward
+
+LOOK_S = 0.5
+"""How often the file is looked at."""
+READY_S = 120.0
+"""How long new engines may take before their endpoints are there all the same, and answer 503."""
+TAKEN_OVER = ("endpoints", "models", "local_models", "emulate")
+"""The settings that a running server takes over; and of the time-outs, those of what it calls."""
+WRONG = (
+    "the configuration file has changed and cannot be used, so the one before it still serves; the server's log says "
+    "why"
+)
+
+Mark = tuple[int, int, int] | None
+
+
+class Reloader:
+    """`read` reads the configuration again as the start did; `trouble` gets a sentence, or None when all is well."""
+
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        config: Config,
+        plan: local.Plan,
+        steward: Steward,
+        supervisor: Supervisor,
+        run_dir: Path,
+        note: Callable[[str], None],
+        trouble: Callable[[str | None], None],
+    ) -> None:
+        self._read = read
+        self._config = config
+        self._specs = {spec.name: spec for spec in plan.specs}
+        self._addresses = plan.addresses
+        self._steward = steward
+        self._supervisor = supervisor
+        self._run_dir = run_dir
+        self._note = note
+        self._trouble = trouble
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Read the file again, whether or not it has changed."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        before = await asyncio.to_thread(_mark, self._config.file)
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                now = await asyncio.to_thread(_mark, self._config.file)
+                if now == before:
+                    continue
+                before = now
+            self._asked.clear()
+            await self._take_over()
+
+    async def _take_over(self) -> None:
+        try:
+            config = await asyncio.to_thread(self._read)
+            plan = await asyncio.to_thread(local.plan, config, self._run_dir, _silent)
+            snapshot_build.build(config, plan.addresses, self._steward.contents)
+        except TeselaError as error:
+            self._note(f"{error.message}; the configuration before it still serves")
+            self._trouble(WRONG)
+            return
+        for note in config.notes:
+            self._note(note)
+        self._name_what_waits(config)
+        await self._engines(config, plan)
+        self._trouble(None)
+        self._note(f"{config.file or 'the configuration'} has been read again and is in force")
+
+    def _name_what_waits(self, config: Config) -> None:
+        """Say which settings have changed and wait for the next start."""
+        now, then = config.settings, self._config.settings
+        waits = [
+            name
+            for name in now.__struct_fields__
+            if name not in (*TAKEN_OVER, "timeouts") and getattr(now, name) != getattr(then, name)
+        ]
+        if _ours(now.timeouts) != _ours(then.timeouts):
+            waits.append("timeouts")
+        if waits:
+            self._note(f"{', '.join(waits)}: what the file says now waits for the next start")
+
+    async def _engines(self, config: Config, plan: local.Plan) -> None:
+        """Start engines that are new, publish the configuration, and end engines that nothing names any more."""
+        entries = {entry.name: entry for entry in config.settings.models}
+        before = {entry.name: entry for entry in self._config.settings.models}
+        specs: dict[str, EngineSpec] = {}
+        addresses: dict[str, EngineAddress] = {}
+        fresh: list[EngineSpec] = []
+        for spec in plan.specs:
+            kept = self._specs.get(spec.name)
+            same = kept is not None and _bare(kept) == _bare(spec) and entries.get(spec.name) == before.get(spec.name)
+            if same and kept is not None:
+                specs[spec.name], addresses[spec.name] = kept, self._addresses[spec.name]
+            else:
+                specs[spec.name], addresses[spec.name] = spec, plan.addresses[spec.name]
+                fresh.append(spec)
+        for spec in fresh:
+            if spec.name in self._specs:
+                await self._supervisor.remove(spec.name)
+            await self._supervisor.add(spec)
+        if fresh:
+            try:
+                await self._supervisor.wait_ready(READY_S)
+            except TeselaError as error:
+                self._note(f"{error.message}; its endpoints answer 503 until it is ready")
+        gone = [name for name in self._specs if name not in specs]
+        self._config, self._specs, self._addresses = config, specs, addresses
+        self._steward.take_over(config, addresses, local.startable(config))
+        for name in gone:
+            await self._supervisor.remove(name)
+
+
+def _mark(file: Path | None) -> Mark:
+    """What tells one state of a file from another; None when it is not there."""
+    if file is None:
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _bare(spec: EngineSpec) -> EngineSpec:
+    """Without what is drawn anew for each plan: the key, and the port of a command."""
+    return msgspec.structs.replace(spec, key="", argv=(), base_url="")
+
+
+def _ours(timeouts: object) -> tuple[object, ...]:
+    return tuple(getattr(timeouts, name) for name in ("keep_alive", "receive_header", "receive_body", "drain"))
+
+
+def _silent(_model: str, _stage: str, _done: int, _total: int) -> None:
+    return

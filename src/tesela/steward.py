@@ -1,0 +1,187 @@
+"""Keeps the parent's view of the store, and starts and ends the engines that endpoints of the store need.
+
+It polls the store for all workers, rings the bell when something has changed, makes pending configurations active once
+their engines are ready, and says why when they cannot become so.  A store that does not answer is told to the workers
+and changes nothing else.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tesela import local
+from tesela.addresses import EngineAddress
+from tesela.bell import Bell
+from tesela.config import Config
+from tesela.endpoint_build import local_name
+from tesela.engine.supervisor import Supervisor
+from tesela.errors import StoreUnavailable, TeselaError
+from tesela.follow import ServerState, write_state
+from tesela.records import Contents, StoredEndpoint
+from tesela.serving import EndpointConfig
+from tesela.sizing import size_of
+from tesela.store.contents import read_contents
+from tesela.store.store import Store
+
+POLL_S = 0.25
+"""How often the store is asked whether another server, or the command line, has changed it."""
+
+
+class Wanted(NamedTuple):
+    """An engine that endpoints of the store need."""
+
+    model: str
+    slots: int | None
+
+
+class Steward:
+    """`note` tells whoever started the server.  Everything is called in the loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        contents: Contents,
+        state: ServerState,
+        bell: Bell,
+        run_dir: Path,
+        supervisor: Supervisor,
+        note: Callable[[str], None],
+    ) -> None:
+        self.contents = contents
+        self.state = state
+        self._store = store
+        self._bell = bell
+        self._run_dir = run_dir
+        self._supervisor = supervisor
+        self._note = note
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._made: dict[str, EngineAddress] = {}
+        self._failed: dict[str, str] = {}
+        self._well = True
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                await self._look()
+                self._bring_engines()
+                await self._settle()
+                await self._end_engines()
+                await asyncio.sleep(POLL_S)
+        finally:
+            for task in self._making.values():
+                task.cancel()
+
+    def take_over(self, config: Config, engines: dict[str, EngineAddress], models: dict[str, frozenset[Any]]) -> None:
+        """Another configuration is in force from here on."""
+        self._publish(ServerState(config, {**engines, **self._made}, models))
+
+    def _publish(self, state: ServerState) -> None:
+        self.state = state
+        write_state(self._run_dir, state)
+        self._bell.next_state()
+
+    async def _look(self) -> None:
+        try:
+            self.contents = await asyncio.to_thread(read_contents, self._store, self.contents)
+        except StoreUnavailable as error:
+            if self._well:
+                self._note(error.message)
+            self._well = False
+        else:
+            if not self._well:
+                self._note("the database answers again")
+            self._well = True
+            self._bell.ring(self.contents.version)
+        self._bell.well(self._well)
+
+    def _wanted(self) -> dict[str, Wanted]:
+        """The engines that endpoints of the store need, beside those of the configuration."""
+        found: dict[str, Wanted] = {}
+        for endpoint in self.contents.endpoints:
+            for config in (endpoint.active, endpoint.pending):
+                found |= dict(_engines(config))
+        return {name: one for name, one in found.items() if name in self._made or name not in self.state.engines}
+
+    def _bring_engines(self) -> None:
+        wanted = self._wanted()
+        self._failed = {name: why for name, why in self._failed.items() if name in wanted}
+        for name, one in wanted.items():
+            if name not in self._made and name not in self._making and name not in self._failed:
+                self._making[name] = asyncio.create_task(self._make(name, one))
+
+    async def _make(self, name: str, wanted: Wanted) -> None:
+        """Plan and start one engine; the model is fetched when it is not there."""
+        try:
+            spec, address = await asyncio.to_thread(
+                local.plan_one, self.state.config, wanted.model, name, self._run_dir, _silent, slots=wanted.slots
+            )
+            await self._supervisor.add(spec)
+        except (TeselaError, OSError) as error:
+            self._failed[name] = str(error)
+            self._note(f"engine {name}: {error}")
+        else:
+            self._made[name] = address
+            self._publish(msgspec.structs.replace(self.state, engines={**self.state.engines, name: address}))
+        finally:
+            del self._making[name]
+
+    async def _settle(self) -> None:
+        """Pending configurations whose engines are ready become active; those that cannot be are given up."""
+        for endpoint in self.contents.endpoints:
+            if endpoint.update_state != "IN_PROGRESS":
+                continue
+            outcome = self._outcome(endpoint)
+            if outcome is None:
+                continue
+            try:
+                if outcome:
+                    await asyncio.to_thread(self._store.endpoints.fail, endpoint.id, endpoint.pending_version, outcome)
+                else:
+                    await asyncio.to_thread(self._store.endpoints.activate, endpoint.id, endpoint.pending_version)
+            except StoreUnavailable:
+                # `_look` says so; what is pending is looked at again.
+                return
+
+    def _outcome(self, endpoint: StoredEndpoint) -> str | None:
+        """Empty when all is ready, why it cannot become so, None while it may."""
+        states = {state.name: state for state in self._supervisor.states()}
+        waiting = False
+        for name, _ in _engines(endpoint.pending):
+            if name in self._failed:
+                return self._failed[name]
+            state = states.get(name)
+            if state is not None and state.status == "failed":
+                return f"the engine {name!r} does not get ready: {state.message}"
+            if state is None and name in self.state.engines:
+                # A model that only has to be found (`base_url`): whether it answers, a call will tell.
+                continue
+            waiting = waiting or state is None or state.status != "ready"
+        return None if waiting else ""
+
+    async def _end_engines(self) -> None:
+        wanted = self._wanted()
+        for name in [name for name in self._made if name not in wanted]:
+            del self._made[name]
+            kept = {key: address for key, address in self.state.engines.items() if key != name}
+            self._publish(msgspec.structs.replace(self.state, engines=kept))
+            await self._supervisor.remove(name)
+
+
+def _engines(config: dict[str, Any] | None) -> Iterator[tuple[str, Wanted]]:
+    """The engines that a configuration names, each by its own name."""
+    if config is None:
+        return
+    asked = msgspec.convert(config, EndpointConfig, strict=False)
+    for entity in (*asked.served_entities, *asked.served_models):
+        model = local_name(entity)
+        if entity.external_model is None and model:
+            size = size_of(entity)
+            yield size.engine(model), Wanted(model, size.slots)
+
+
+def _silent(_model: str, _stage: str, _done: int, _total: int) -> None:
+    return
