@@ -2,7 +2,6 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tesela.errors import AlreadyExists, ConfigError, Conflict, NotFound
 from tesela.records import SYSTEM, Actor
 from tesela.store.sealed import PREFIX, opened, seal, without_keys
 from tesela.store.store import Store
-from tesela.store.tables import AUDIT, ENDPOINTS, METADATA, PERMISSIONS, PRINCIPALS, STATE
+from tesela.store.tables import AUDIT, ENDPOINTS, PERMISSIONS, PRINCIPALS, STATE
 from tesela.store.vault import Vault
 
 KEY = "sk-this-must-never-lie-in-the-database"
@@ -51,30 +50,12 @@ def config(key: str = KEY, model: str = "gpt-4.1") -> dict[str, Any]:
 LOCAL = {"served_entities": [{"name": "tiny", "entity_name": "tiny"}]}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    made = Store(tmp_path, key=bytes(32))
-    METADATA.create_all(made.database.engine)
-    with made.database.write() as connection:
-        connection.execute(
-            insert(STATE).values(
-                only=1, version=0, workspace_id=1, account_id="a", created_s=0.0, first_token_made=False
-            )
-        )
-        connection.execute(
-            insert(PRINCIPALS).values(
-                id=ALICE.id,
-                kind="user",
-                name=ALICE.name,
-                display_name="",
-                active=True,
-                details="{}",
-                created_s=0.0,
-                version=0,
-            )
-        )
-    yield made
-    made.close()
+@pytest.fixture(autouse=True)
+def alice(store: Store) -> None:
+    """Who makes the endpoints is known to the store."""
+    row = {"id": ALICE.id, "kind": "user", "name": ALICE.name, "display_name": "", "active": True, "details": "{}"}
+    with store.database.write() as connection:
+        connection.execute(insert(PRINCIPALS).values({**row, "created_s": 0.0, "version": 0}))
 
 
 def version(store: Store) -> int:

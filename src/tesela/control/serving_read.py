@@ -1,0 +1,47 @@
+"""Endpoints as the REST API lists and tells them: those of the file, the built-in ones, and those of the store."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tesela.control import serving_view, shapes
+from tesela.control.answers import Handler, json
+from tesela.control.facts import Facts, credential
+from tesela.control.serving_find import find, frame, own_endpoint, stored_level, told, with_surroundings
+from tesela.records import StoredEndpoint
+from tesela.snapshot import Principal
+
+
+def list_all(facts: Facts) -> Handler:
+    def stored(principal: Principal) -> list[StoredEndpoint]:
+        store = facts.store()
+        with store.database.read() as connection:
+            endpoints, levels = store.endpoints.all(connection), store.permissions.all(connection)
+        return [one for one in endpoints if stored_level(principal, levels.get(one.id, {})) is not None]
+
+    async def handler(request: Request) -> Response:
+        principal = credential(request).principal
+        kept = await run_in_threadpool(stored, principal)
+        snapshot, around, shown = facts.snapshot(), facts.surroundings(), frame(request, facts, "CAN_VIEW")
+        own = [
+            shapes.summary(endpoint, shown)
+            for name, endpoint in snapshot.endpoints.items()
+            if endpoint.source != "store" and snapshot.may_see(principal, name)
+        ]
+        mine = [
+            serving_view.summary(with_surroundings(facts, one, around), shown)
+            for one in kept
+            if own_endpoint(snapshot, one.name) is None
+        ]
+        return json({"endpoints": own + mine})
+
+    return handler
+
+
+def get_one(facts: Facts) -> Handler:
+    async def handler(request: Request) -> Response:
+        principal = credential(request).principal
+        found = await run_in_threadpool(find, facts, principal, request.path_params["name"])
+        return json(told(request, facts, found))
+
+    return handler

@@ -1,0 +1,73 @@
+"""The secrets that served entities refer to: that they are there, and that whoever asks may read them."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tesela.control.serving_shape import Entity
+from tesela.errors import InvalidRequest, NotFound, PermissionDenied
+from tesela.snapshot import Principal
+
+if TYPE_CHECKING:
+    from tesela.store.store import Store
+
+_REFERENCE = re.compile(r"^\s*\{\{\s*secrets/([^/{}\s]{1,128})/([^/{}\s]{1,128})\s*\}\}\s*\Z")
+_VARIABLE = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
+
+
+def references(entities: tuple[Entity, ...], at: str, store: "Store", reader: Principal | None) -> dict[str, str]:
+    """The value of each reference, by the reference.  `at` is the path of the entities in the request.
+
+    Raises InvalidRequest for one that leads nowhere, PermissionDenied when `reader`, if there is one, may not read it.
+    """
+    out: dict[str, str] = {}
+    for path, text, setting in _texts(entities, at):
+        if setting and _VARIABLE.match(text):
+            raise InvalidRequest(
+                f"{path}: {text!r} would read the server's environment, which only the configuration file may; store "
+                "the key as a secret and refer to it by {{secrets/scope/key}}",
+                param=path,
+            )
+        found = _REFERENCE.match(text)
+        if found:
+            out[f"{{{{secrets/{found[1]}/{found[2]}}}}}"] = _secret(store, reader, found[1], found[2], path)
+    return out
+
+
+def _secret(store: "Store", reader: Principal | None, scope: str, key: str, path: str) -> str:
+    try:
+        if reader is not None:
+            store.secrets.require(reader, scope, "READ")
+        return store.secrets.get(scope, key).decode()
+    except NotFound as exc:
+        raise InvalidRequest(f"{path}: {exc.message}; 'tesela secrets put' makes one", param=path) from exc
+    except PermissionDenied as exc:
+        raise PermissionDenied(f"{path}: {exc.message}", param=path) from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest(f"{path}: the secret {key!r} in scope {scope!r} is not text", param=path) from exc
+
+
+def _texts(entities: tuple[Entity, ...], at: str) -> Iterator[tuple[str, str, bool]]:
+    """(path, text, whether it is a setting of a provider) of all that may refer to a secret."""
+    for i, entity in enumerate(entities):
+        if entity.external_model is not None:
+            for name, value in msgspec.structs.asdict(entity.external_model).items():
+                # The words of a script are answers, not settings.
+                if isinstance(value, dict) and name != "scripted_config":
+                    for path, text in _strings(value, f"{at}[{i}].external_model.{name}"):
+                        yield path, text, True
+        for name, text in (entity.environment_vars or {}).items():
+            yield f"{at}[{i}].environment_vars.{name}", text, False
+
+
+def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _strings(inner, f"{path}[{i}]")
