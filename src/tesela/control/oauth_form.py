@@ -139,11 +139,10 @@ def details(form: Form) -> tuple[Detail, ...]:
     if len(text) > DETAILS_BYTES:
         raise Refused("invalid_request", f"authorization_details is longer than {DETAILS_BYTES // 1024} KiB")
     try:
-        found = _details.decode(text)
+        found = msgspec.convert(msgspec.json.decode(text), tuple[Detail, ...])
     except msgspec.ValidationError as exc:
-        raise _wrong_details(
-            "must be a list of objects with type, object_type, object_path and a list of actions"
-        ) from exc
+        says = "must be a list of objects with type, object_type, object_path and a list of actions"
+        raise _wrong_details(says) from exc
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise Refused("invalid_request", "authorization_details is not valid JSON") from exc
     if not found:
@@ -153,9 +152,6 @@ def details(form: Form) -> tuple[Detail, ...]:
             if wrong(one):
                 raise _wrong_details(says)
     return found
-
-
-_details = msgspec.json.Decoder(tuple[Detail, ...])
 
 
 def _wrong_details(says: str) -> Refused:
