@@ -294,6 +294,13 @@ def test_a_secret_is_put_in_for_its_reference(tmp_path: Path) -> None:
     assert set(without.endpoints) == {"other"}
 
 
+def test_a_secret_is_found_in_any_case(tmp_path: Path) -> None:
+    asked = external()
+    asked["external_model"]["custom_provider_config"]["bearer_token_auth"] = {"token": "{{secrets/TEAM/key}}"}
+    found = from_store(tmp_path, made("mine", asked), secrets={"Team/Key": "sk-secret"})
+    assert found.endpoints["mine"].entities[0].upstream.headers == (("authorization", "Bearer sk-secret"),)
+
+
 def test_what_came_through_the_api_cannot_read_the_environment(tmp_path: Path) -> None:
     entity = external()
     entity["external_model"]["custom_provider_config"]["bearer_token_auth"] = {"token": "env:SECRET"}

@@ -48,7 +48,9 @@ def build(
     and secrets: an endpoint that has not changed since is the very object.
     """
     engines = {**engines, **attached(config)}
-    secrets = {**config.secrets, **{f"{{{{secrets/{name}}}}}": value for name, value in contents.secrets.items()}}
+    # In lower case: names of secrets are found in any.
+    stored_secrets = {f"{{{{secrets/{name}}}}}".lower(): value for name, value in contents.secrets.items()}
+    secrets = {**config.secrets, **stored_secrets}
     around = Surroundings(config.places, secrets, config.settings.timeouts.upstream, engines)
     own = before.own if before else _own(config, around, contents.workspace.id)
     # Only references of the file may read the server's environment: what came through the API may not.

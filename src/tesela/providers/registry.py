@@ -90,7 +90,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     def _resolved(self, key: str, value: str) -> str:
         if stored := _STORED.match(value):
-            found = self.secrets.get(f"{{{{secrets/{stored[1]}/{stored[2]}}}}}")
+            reference = f"{{{{secrets/{stored[1]}/{stored[2]}}}}}"
+            found = self.secrets.get(reference, self.secrets.get(reference.lower()))
             if found is None:
                 raise self.wrong(
                     key,
