@@ -456,3 +456,7 @@ def test_a_client_that_shows_itself_beside_an_assertion_must_be_the_same(world: 
     assert world.ask(form, basic=(ROBOT.name, world.secret)).status == 200
     refused(world.ask(form, basic=(OTHER.name, secret)), "invalid_client", 401)
     refused(world.ask(form, basic=(ROBOT.name, "wrong")), "invalid_client", 401)
+
+
+def test_the_public_paths_are_those_of_the_routes(world: World) -> None:
+    assert {route.path for route in oidc.routes(world.facts)} == oidc.PUBLIC

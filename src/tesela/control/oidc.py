@@ -30,6 +30,9 @@ JWKS = f"{OIDC}/jwks.json"
 DISCOVERY = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 TOKEN = "/v1/token"  # noqa: S105 - a path
 
+PUBLIC = frozenset({CONFIG, JWKS, *(base + path for base in (OIDC, ACCOUNT) for path in (*DISCOVERY, TOKEN))})
+"""The paths here, all of which answer without a credential; in some of them stands `{account_id}`."""
+
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 
