@@ -71,12 +71,12 @@ def store_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
 
 
 @pytest.fixture
-def opened(store_url: str, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def opened(store_url: str, tmp_path: Path) -> Iterator[Callable[..., Store]]:
     """Opens the same store again and again, as several processes do."""
     stores: list[Store] = []
 
-    def again() -> Store:
-        store = Store(_home(tmp_path), store_url, key=KEY)
+    def again(key: bytes = KEY) -> Store:
+        store = Store(_home(tmp_path), store_url, key=key)
         stores.append(store)
         return store
 

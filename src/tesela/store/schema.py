@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, exc, insert, select, text
 
 from tesela.errors import ConfigError, StoreUnavailable
-from tesela.store.database import UPSERTS, Database
+from tesela.store.database import Database, upsert
 from tesela.store.revisions import REVISIONS
 from tesela.store.tables import KINDS, METADATA, STATE
 
@@ -203,7 +203,7 @@ def first_rows(database: Database, connection: Connection) -> None:
     version = connection.execute(select(STATE.c.version)).scalar_one()
     for kind in KIND_NAMES:
         row = {"kind": kind, "version": version}
-        connection.execute(UPSERTS[database.dialect](KINDS).values(row).on_conflict_do_nothing(index_elements=["kind"]))
+        connection.execute(upsert(database.dialect, KINDS).values(row).on_conflict_do_nothing(index_elements=["kind"]))
 
 
 def sixteen_digits() -> int:

@@ -5,7 +5,7 @@ An old public half stays published until every token that its key signed has exp
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from tesela import signed
 from tesela.records import SYSTEM
@@ -59,6 +59,14 @@ class SigningKeys:
         """The public halves (PEM) by id, the oldest first."""
         rows = connection.execute(select(SIGNING_KEYS.c.id, SIGNING_KEYS.c.public).order_by(SIGNING_KEYS.c.created_s))
         return {row.id: row.public for row in rows}
+
+    def reseal(self, connection: Connection, vault: Vault) -> int:
+        """Seals every private half with another master key; how many there are."""
+        rows = connection.execute(select(SIGNING_KEYS.c.id, SIGNING_KEYS.c.private)).all()
+        for row in rows:
+            sealed = vault.seal(self._vault.unseal(row.private, _place(row.id)), _place(row.id))
+            connection.execute(update(SIGNING_KEYS).where(SIGNING_KEYS.c.id == row.id).values(private=sealed))
+        return len(rows)
 
     def _rotate(self, now: float) -> Row[tuple[str, bytes, str, float]]:
         # Made before the transaction begins, because it takes long.
