@@ -19,12 +19,12 @@ from tesela.config import Config
 from tesela.endpoint_build import local_name
 from tesela.engine.supervisor import Supervisor
 from tesela.errors import StoreUnavailable, TeselaError
-from tesela.follow import ServerState, write_state
 from tesela.records import Contents, StoredEndpoint
 from tesela.serving import EndpointConfig
 from tesela.sizing import size_of
 from tesela.store.contents import read_contents
 from tesela.store.store import Store
+from tesela.told import ServerState, write_state
 
 POLL_S = 0.25
 """How often the store is asked whether another server, or the command line, has changed it."""
@@ -102,7 +102,9 @@ class Steward:
         """The engines that endpoints of the store need, beside those of the configuration."""
         found: dict[str, Wanted] = {}
         for endpoint in self.contents.endpoints:
-            for config in (endpoint.active, endpoint.pending):
+            # What was given up is kept where nothing served before, and needs no engine.
+            pending = endpoint.pending if endpoint.update_state == "IN_PROGRESS" else None
+            for config in (endpoint.active, pending):
                 found |= dict(_engines(config))
         return {name: one for name, one in found.items() if name in self._made or name not in self.state.engines}
 
