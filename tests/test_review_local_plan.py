@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from tesela import local
+from tesela.addresses import EngineAddress
 from tesela.config import Config, load
 from tesela.engine.models import CATALOGUE, Installed, Manifest
 from tesela.engine.pull import pull
-from tesela.errors import ConfigError
+from tesela.engine.spec import EngineSpec
+from tesela.errors import ConfigError, NotFound
 
 CHAT_MODEL = "smollm2-135m-instruct"
 
@@ -104,3 +106,46 @@ def test_a_command_that_is_not_told_where_to_listen_is_refused(tmp_path: Path) -
 def test_a_model_that_cannot_be_had_is_told_with_its_place(tmp_path: Path, entry: str) -> None:
     with pytest.raises(ConfigError, match=r"^tesela\.yaml:2: models\[0\]: "):
         planned(configured(tmp_path, f"models:\n  - {{{entry}}}\n"), tmp_path)
+
+
+def one(folder: Path, text: str, model: str, **size: int) -> tuple[EngineSpec, EngineAddress]:
+    return local.plan_one(configured(folder, text), model, f"{model}.s2", folder, lambda *_: None, **size)
+
+
+def test_one_engine_of_a_size_of_its_own(tmp_path: Path) -> None:
+    put_catalogue(tmp_path)
+    spec, address = one(tmp_path, "workers: 2\n", CHAT_MODEL, slots=2, threads=1)
+    assert (spec.name, spec.slots, spec.threads) == (f"{CHAT_MODEL}.s2", 2, 1)
+    assert spec.model.endswith(f"{CHAT_MODEL}/model.gguf")
+    assert (address.name, address.model, address.key, address.socket) == (spec.name, spec.name, spec.key, spec.socket)
+    assert (address.slots, address.limit, address.capabilities.n_max) == (2, local.QUEUE, 2)
+    assert address.display_name == CHAT_MODEL
+    assert address.capabilities.system == local.DEFAULTS[CHAT_MODEL][0]
+
+
+def test_one_engine_keeps_what_the_file_says_of_its_model(tmp_path: Path) -> None:
+    source = "file:/somewhere/mine.gguf"
+    put(tmp_path, "mine", source)
+    text = f"models:\n  - {{name: mine, source: '{source}', slots: 3, context: 32, limit: 9, description: D}}\n"
+    spec, address = one(tmp_path, text, "mine")
+    assert (spec.slots, spec.context, address.limit, address.description) == (3, 32, 9, "D")
+    spec, address = one(tmp_path, text, "mine", slots=2)
+    assert (spec.slots, spec.context, address.limit) == (2, 32, 2 * local.QUEUE)
+
+
+def test_one_engine_of_what_is_not_ours_to_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="served by another program"):
+        one(tmp_path, "models:\n  - {name: far, base_url: 'http://127.0.0.1:9/v1'}\n", "far")
+    with pytest.raises(NotFound, match="no model 'nosuch'"):
+        one(tmp_path, "", "nosuch")
+
+
+def test_memory_has_a_ceiling_where_we_know_what_a_model_needs(tmp_path: Path) -> None:
+    """A model from elsewhere may be of any size: a bound of ours would end it again and again."""
+    put_catalogue(tmp_path)
+    put(tmp_path, "mine", "file:/somewhere/mine.gguf")
+    assert one(tmp_path, "", "mine")[0].memory_bytes == 0
+    usual, large = (one(tmp_path, "", CHAT_MODEL, slots=slots)[0].memory_bytes for slots in (2, 6400))
+    assert 0 < usual < large
+    text = "models:\n  - {name: mine, source: 'file:/somewhere/mine.gguf', memory_mib: 7}\n"
+    assert one(tmp_path, text, "mine")[0].memory_bytes == 7 * 2**20

@@ -7,6 +7,7 @@ import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -65,6 +66,39 @@ def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
         except (ConfigError, NotFound) as exc:
             raise ConfigError(f"{config.places(f'models[{i}]')}: {exc.message}") from exc
     return out
+
+
+def plan_one(
+    config: Config,
+    model_name: str,
+    engine_name: str,
+    run_dir: Path,
+    progress: Progress,
+    slots: int | None = None,
+    threads: int | None = None,
+) -> tuple[EngineSpec, EngineAddress]:
+    """An engine of its own name and size for a model that is declared, pulled, or of the catalogue.
+
+    Pulls the model when it is not there.  Raises NotFound when there is no such model, ConfigError when it is none that
+    we run ourselves, or cannot run, and EngineError when it cannot be had.
+    """
+    _need_packages()
+    entry = next((entry for entry in config.settings.models if entry.name == model_name), None)
+    if entry is None:
+        pulled = next((model for model in installed(config.home) if model.name == model_name), None)
+        model = pulled or _pulled(config, model_name, model_name, progress)
+    elif entry.path is not None:
+        model = _in_place(entry.name, config.path(entry.path))
+    elif entry.source is not None:
+        model = _pulled(config, entry.source, entry.name, progress)
+    else:
+        raise ConfigError(f"the model {model_name!r} is served by another program, so its size is not ours to choose")
+    sized = {"slots": slots, "threads": threads}
+    given = _given(entry) | {name: value for name, value in sized.items() if value is not None}
+    if entry is not None and slots is not None:
+        # The bound of the entry was for its own number of slots.
+        entry = msgspec.structs.replace(entry, limit=None)
+    return _engine(config, model, entry, run_dir, {**given, "name": engine_name})
 
 
 def startable(config: Config) -> dict[str, frozenset[Task]]:
@@ -126,13 +160,27 @@ def _pulled(config: Config, source: str, name: str, progress: Progress) -> Insta
 
 
 def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, run_dir: Path) -> None:
-    given = {}
-    if entry is not None:
-        named = {"slots": entry.slots, "context": entry.context, "threads": entry.threads}
-        named |= {"batch_threads": entry.batch_threads}
-        given = {name: value for name, value in named.items() if value is not None}
-        if entry.memory_mib is not None:
-            given["memory_bytes"] = entry.memory_mib * 1024 * 1024
+    spec, address = _engine(config, model, entry, run_dir, _given(entry))
+    out.specs.append(spec)
+    out.addresses[spec.name] = address
+
+
+def _given(entry: ModelEntry | None) -> dict[str, Any]:
+    """What an entry says of its engine, as fields of EngineSpec."""
+    if entry is None:
+        return {}
+    named = {"slots": entry.slots, "context": entry.context, "threads": entry.threads}
+    named |= {"batch_threads": entry.batch_threads}
+    given = {name: value for name, value in named.items() if value is not None}
+    if entry.memory_mib is not None:
+        given["memory_bytes"] = entry.memory_mib * 1024 * 1024
+    return given
+
+
+def _engine(
+    config: Config, model: Installed, entry: ModelEntry | None, run_dir: Path, given: dict[str, Any]
+) -> tuple[EngineSpec, EngineAddress]:
+    """The engine for a model that is there.  `given` are fields of EngineSpec."""
     spec = place(models.engine_spec(model, drain_s=config.settings.timeouts.drain, **given), run_dir)
     can = models.capabilities(model.manifest, spec)
     system, defaults = DEFAULTS.get(_known_as(model), (None, ()))
@@ -152,8 +200,7 @@ def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, 
         capabilities = capabilities_of(entry, capabilities)
     whole = spec.slots * QUEUE if spec.kind == "llama" else EMBEDDING_QUEUE
     limit = (entry.limit if entry else None) or math.ceil(whole / config.settings.workers)
-    out.specs.append(spec)
-    out.addresses[spec.name] = EngineAddress(
+    address = EngineAddress(
         name=spec.name,
         tasks=frozenset(Task(task) for task in model.manifest.tasks),
         socket=spec.socket,
@@ -164,9 +211,10 @@ def _add(out: Plan, config: Config, model: Installed, entry: ModelEntry | None, 
         model=spec.name,
         description=(entry.description if entry else None) or model.manifest.description,
         dimensions=can.dimensions,
-        display_name=spec.name,
+        display_name=model.name,
         size=_size(_known_as(model) or model.name),
     )
+    return spec, address
 
 
 def _known_as(model: Installed) -> str:

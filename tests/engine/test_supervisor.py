@@ -203,6 +203,87 @@ def test_restart_gives_a_fresh_process(run_dir: Path) -> None:
     _run(run_dir, [_stub()], scenario)
 
 
+def test_an_engine_is_added_and_removed_while_others_run(run_dir: Path) -> None:
+    async def scenario(supervisor: Supervisor) -> None:
+        await supervisor.wait_ready(TIMEOUT_S)
+        first = await _get(supervisor.state("stub"), "/pid")
+        await supervisor.add(_stub("more"))
+        assert read_states(run_dir)["more"].status == "starting"
+        await supervisor.wait_ready(TIMEOUT_S)
+        state = supervisor.state("more")
+        assert read_states(run_dir)["more"] == state
+        assert Path(state.log) == run_dir / "logs" / "more.log"
+        assert Path(state.log).exists()
+        second = int(await _get(state, "/pid"))
+        await supervisor.remove("more")
+        assert not _alive(second)
+        assert list(read_states(run_dir)) == ["stub"]
+        with pytest.raises(NotFound, match="'more'"):
+            supervisor.state("more")
+        assert await _get(supervisor.state("stub"), "/pid") == first
+
+    states = _run(run_dir, [_stub()], scenario)
+    assert [state.status for state in states if state.name == "more"] == ["starting", "ready", "stopped"]
+
+
+def test_to_add_and_remove_twice_is_to_do_it_once(run_dir: Path) -> None:
+    async def scenario(supervisor: Supervisor) -> None:
+        spec = _stub("more")
+        await supervisor.add(spec)
+        await supervisor.add(spec)
+        await supervisor.wait_ready(TIMEOUT_S)
+        pid = int(await _get(supervisor.state("more"), "/pid"))
+        with pytest.raises(EngineError, match="'more' is there with other settings"):
+            await supervisor.add(_stub("more", drain_s=6))
+        await asyncio.gather(supervisor.remove("more"), supervisor.remove("more"))
+        assert not _alive(pid)
+        await supervisor.remove("more")
+        assert supervisor.states() == []
+
+    states = _run(run_dir, [], scenario)
+    assert [state.status for state in states] == ["starting", "ready", "stopped"]
+
+
+def test_a_name_is_free_while_its_last_engine_drains(run_dir: Path, models: dict[str, Installed]) -> None:
+    async def scenario(supervisor: Supervisor) -> None:
+        await supervisor.wait_ready(TIMEOUT_S)
+        old = supervisor.state(CHAT_MODEL)
+        reader, writer = await asyncio.open_unix_connection(old.socket)
+        body = b'{"prompt":"a","max_tokens":400,"ignore_eos":true,"stream":true}'
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {old.key}\r\n"
+        writer.write(head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        begun = await reader.readuntil(b'"text"')
+        removal = asyncio.create_task(supervisor.remove(CHAT_MODEL))
+        await _until(lambda: not Path(old.socket).exists())
+        assert supervisor.states() == []
+        await supervisor.add(engine_spec(models[CHAT_MODEL], context=256))
+        await supervisor.wait_ready(TIMEOUT_S)
+        assert not removal.done()
+        assert supervisor.state(CHAT_MODEL).facts["context"] == 256
+        # A removal that nobody waits for goes on.
+        removal.cancel()
+        rest = await reader.read()
+        writer.close()
+        assert (begun + rest).count(b'"text"') == 401
+        await _until(lambda: not _alive(old.pid or 0))
+        assert "ok" in await _get(supervisor.state(CHAT_MODEL), "/health")
+
+    _run(run_dir, [engine_spec(models[CHAT_MODEL], context=512)], scenario)
+
+
+def test_nothing_is_added_to_what_was_stopped(run_dir: Path) -> None:
+    async def main() -> None:
+        supervisor = Supervisor([_stub()], run_dir)
+        await supervisor.start()
+        waiting = asyncio.create_task(supervisor.wait_ready(TIMEOUT_S))
+        await supervisor.stop()
+        await asyncio.wait_for(waiting, TIMEOUT_S)
+        with pytest.raises(EngineError, match="the server is stopping"):
+            await supervisor.add(_stub("more"))
+
+    asyncio.run(main())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="death with the parent is looked at through /proc")
 def test_children_end_when_the_parent_is_killed(run_dir: Path, models: dict[str, Installed]) -> None:
     specs = [_stub(), engine_spec(models["all-minilm-l6-v2"])]

@@ -19,9 +19,11 @@ Preparation = Literal["keep", "requantise", "sentence-encoder"]
 #: Tokens for one request where nobody says how many, at most: each slot's memory is cleared at every start, and models
 #: that were trained for 131,072 tokens would want tens of GiB for it.
 DEFAULT_CONTEXT = 4096
-#: Above this an engine is replaced by a fresh one: three times what it holds at rest.
+#: Above this the engine of a catalogue model is replaced by a fresh one: three times what it holds at rest.
 _LLAMA_CEILING_BYTES = 3 * 2**30
 _ONNX_CEILING_BYTES = 3 * 2**29
+#: So many tokens in all slots fit below the first with as much to spare; more raise it.
+_LLAMA_TOKENS = 40960
 
 
 class ModelEntry(Struct, frozen=True, kw_only=True):
@@ -125,9 +127,18 @@ def engine_spec(installed: Installed, **changes: Any) -> EngineSpec:
         model=installed.path(manifest.model),
         tokenizer=installed.path(manifest.tokenizer),
         context=_context(manifest),
-        memory_bytes=_LLAMA_CEILING_BYTES if manifest.kind == "llama" else _ONNX_CEILING_BYTES,
     )
-    return msgspec.structs.replace(spec, **changes)
+    spec = msgspec.structs.replace(spec, **changes)
+    return spec if "memory_bytes" in changes else msgspec.structs.replace(spec, memory_bytes=_ceiling(manifest, spec))
+
+
+def _ceiling(manifest: Manifest, spec: EngineSpec) -> int:
+    """What a model of the catalogue may hold.  Models from elsewhere are of any size: no ceiling unless one is set."""
+    if all(entry.source != manifest.source for entry in CATALOGUE.values()):
+        return 0
+    if spec.kind != "llama":
+        return _ONNX_CEILING_BYTES
+    return _LLAMA_CEILING_BYTES * max(spec.slots * spec.context, _LLAMA_TOKENS) // _LLAMA_TOKENS
 
 
 def _context(model: ModelEntry | Manifest) -> int:

@@ -74,6 +74,8 @@ class EngineState(Struct, frozen=True, kw_only=True):
     socket: str = ""
     base_url: str = "http://localhost"
     key: str = ""
+    #: Path of its log.
+    log: str = ""
     #: What the child said of its model when it was ready: context, slots, dimensions …
     facts: dict[str, Any] = {}
 

@@ -1,37 +1,24 @@
-"""Keeps one child process alive for each engine: start, readiness, restart with back-off, memory ceiling, drain.
+"""All engines of a server: begun, added, removed and ended; what is known of them is written where workers look.
 
 It lives in the parent's event loop, which must run in the main thread (engine/parent.py says why).  What it knows it
 writes to `<run_dir>/engines.json`, whole, at each change: that file is how the gateway's workers see engines.  It
-never sends a request of a caller and never repeats one.
-
-A caller connects to `<run_dir>/<name>.sock`, a link that always leads to the process which is ready.  `restart` and
-the memory ceiling start the next process beside the present one, move the link, and then drain the old one, so
-nothing is refused meanwhile; that needs the memory of both for a moment, and so a `command`, which may hold a whole
-GPU, is stopped first.
+never sends a request of a caller and never repeats one.  How one engine lives is in engine/life.py.
 """
 
 import asyncio
 import contextlib
+import itertools
 import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from tesela.engine import backoff
-from tesela.engine.child import Child
-from tesela.engine.logs import trim
-from tesela.engine.memory import group_rss_bytes
-from tesela.engine.placement import fill, lead, place
+from tesela.engine.life import Life, OnState
+from tesela.engine.placement import place
 from tesela.engine.spec import EngineSpec as EngineSpec
 from tesela.engine.spec import EngineState as EngineState
-from tesela.engine.spec import Status
-from tesela.errors import ConfigError, EngineError, NotFound, TeselaError
-
-#: How often memory and the size of the log are looked at.
-CHECK_S = 2.0
-OnState = Callable[[EngineState], None]
+from tesela.errors import EngineError, NotFound
 
 
 class Supervisor:
@@ -46,12 +33,14 @@ class Supervisor:
         log_dir: Path | None = None,
     ) -> None:
         self._run_dir = run_dir
+        self._log_dir = log_dir or run_dir / "logs"
         self._on_state = on_state
         self._waiters: set[asyncio.Future[None]] = set()
-        logs = log_dir or run_dir / "logs"
-        self._engines = {
-            spec.name: _Engine(place(spec, run_dir), logs / f"{spec.name}.log", self._changed) for spec in specs
-        }
+        self._generations = itertools.count(1)
+        self._engines = {spec.name: self._life(spec) for spec in specs}
+        #: Those that were removed and still finish what they have begun, by name.
+        self._leaving: dict[asyncio.Task[None], str] = {}
+        self._stopped = False
 
     async def start(self) -> None:
         """Begin to start every engine.  Does not wait for them."""
@@ -62,11 +51,48 @@ class Supervisor:
         for engine in self._engines.values():
             engine.begin()
 
+    async def add(self, spec: EngineSpec) -> None:
+        """Begin to start one more engine.  Does not wait for it, and does nothing when this very one is there.
+
+        Raises EngineError when the name is taken by another, or all engines were stopped; ConfigError when it cannot
+        run.
+        """
+        present = self._engines.get(spec.name)
+        if present is not None:
+            keyed = msgspec.structs.replace(spec, key=spec.key or present.spec.key)
+            if place(keyed, self._run_dir) == present.spec:
+                return
+            raise EngineError(f"an engine {spec.name!r} is there with other settings; remove it first")
+        if self._stopped:
+            raise EngineError(f"the engine {spec.name!r} is not started: the server is stopping")
+        engine = self._engines[spec.name] = self._life(spec)
+        self._note()
+        engine.begin()
+
+    async def remove(self, name: str) -> None:
+        """Let an engine finish what it has begun, within its drain time, and end it; then return.
+
+        It is out of `states` and of engines.json at once, and its name is free.  Does nothing when there is none of
+        that name; when one of that name is leaving already, waits for its end.  To cancel the wait stops no drain.
+        """
+        engine = self._engines.pop(name, None)
+        if engine is not None:
+            self._note()
+            task = asyncio.create_task(engine.end(), name=f"end of engine {name}")
+            self._leaving[task] = name
+            task.add_done_callback(self._leaving.pop)
+        leaving = [task for task, leaver in self._leaving.items() if leaver == name]
+        if leaving:
+            await asyncio.wait(leaving)
+
     async def wait_ready(self, timeout_s: float) -> None:
-        """Raises EngineError as soon as an engine has failed, or when not all are ready after `timeout_s`."""
+        """Raises EngineError as soon as an engine has failed, or when not all are ready after `timeout_s`.
+
+        Returns also when they are being stopped: then there is nothing to wait for.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                while not all(engine.state.status == "ready" for engine in self._engines.values()):
+                while not (self._stopped or all(state.status == "ready" for state in self.states())):
                     self._raise_if_failed()
                     await self._next_change()
         except TimeoutError as exc:
@@ -87,10 +113,15 @@ class Supervisor:
         await self._engine(name).replace()
 
     async def stop(self) -> None:
-        """Drain and end all engines."""
-        await asyncio.gather(*(engine.end() for engine in self._engines.values()))
+        """Drain and end all engines, those that are leaving too."""
+        self._stopped = True
+        await asyncio.gather(*(engine.end() for engine in self._engines.values()), *self._leaving)
 
-    def _engine(self, name: str) -> "_Engine":
+    def _life(self, spec: EngineSpec) -> Life:
+        log = self._log_dir / f"{spec.name}.log"
+        return Life(place(spec, self._run_dir), log, self._generations, self._changed)
+
+    def _engine(self, name: str) -> Life:
         try:
             return self._engines[name]
         except KeyError as exc:
@@ -98,8 +129,8 @@ class Supervisor:
 
     def _raise_if_failed(self) -> None:
         for state in self.states():
-            if state.status in ("failed", "stopped"):
-                raise EngineError(f"the engine {state.name!r} is {state.status}: {state.message}")
+            if state.status == "failed":
+                raise EngineError(f"the engine {state.name!r} is failed: {state.message}")
 
     async def _next_change(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -110,14 +141,18 @@ class Supervisor:
             self._waiters.discard(waiter)
 
     def _changed(self, state: EngineState) -> None:
+        self._note()
+        if self._on_state is not None:
+            self._on_state(state)
+
+    def _note(self) -> None:
+        """Write down what is known, and wake those who wait for a change."""
         # Supervision goes on when the disk is full; the next change writes again.
         with contextlib.suppress(OSError):
             self._save()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        if self._on_state is not None:
-            self._on_state(state)
 
     def _save(self) -> None:
         target = self._run_dir / "engines.json"
@@ -127,174 +162,3 @@ class Supervisor:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(self.states()))
         part.replace(target)
-
-
-class _Engine:
-    """The life of one engine, over all its processes."""
-
-    def __init__(self, spec: EngineSpec, log: Path, changed: OnState) -> None:
-        self.spec = spec
-        self.state = EngineState(
-            name=spec.name,
-            status="starting",
-            since=time.time(),
-            socket="" if spec.base_url else spec.socket,
-            key=spec.key,
-        )
-        self._log = log
-        self._changed = changed
-        self._generation = 0
-        self._task: asyncio.Task[None] | None = None
-        self._child: Child | None = None
-        self._old: set[asyncio.Task[None]] = set()
-        #: Those who wait for a replacement; not empty means that one is wanted.
-        self._asked: list[asyncio.Future[None]] = []
-        self._wake = asyncio.Event()
-
-    def begin(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"engine {self.spec.name}")
-
-    async def replace(self) -> None:
-        if self._task is None or self._task.done():
-            raise EngineError(f"the engine {self.spec.name!r} is stopped")
-        asked = asyncio.get_running_loop().create_future()
-        self._asked.append(asked)
-        self._wake.set()
-        await asked
-
-    async def end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        if self._child is not None:
-            self._retire(self._child)
-        if self._old:
-            await asyncio.wait(self._old)
-        self._answer(EngineError(f"the engine {self.spec.name!r} was stopped"))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.spec.socket)
-        self._publish("stopped", pid=None, rss_bytes=0)
-
-    async def _run(self) -> None:
-        tally = backoff.Tally()
-        while True:
-            try:
-                self._child = await self._launch()
-                self._answer(None)
-                died = await self._watch(self._child)
-            except TeselaError as exc:
-                died, lasted_s, hopeless = exc.message, 0.0, isinstance(exc, ConfigError)
-            else:
-                lasted_s, hopeless = time.monotonic() - (self._child.ready_at or 0.0), False
-                self._child.kill()
-            self._child = None
-            self._answer(EngineError(f"the engine {self.spec.name!r} {died}"))
-            tally = backoff.after_death(tally, lasted_s)
-            delay_s = backoff.LONGEST_S if hopeless else backoff.delay_s(tally)
-            self._publish(
-                "failed" if hopeless or tally.failed else "restarting",
-                message=died,
-                restarts=self.state.restarts + 1,
-                pid=None,
-                rss_bytes=0,
-            )
-            await self._woken(delay_s)
-
-    async def _watch(self, child: Child) -> str:
-        """Stay with the child until it dies, replacing it when that is asked for.  Returns how the last one went."""
-        while True:
-            death = asyncio.create_task(child.wait())
-            try:
-                while not death.done():
-                    wake = asyncio.create_task(self._wake.wait())
-                    await asyncio.wait({death, wake}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
-                    wake.cancel()
-                    reason = "" if death.done() else await self._inspect(child)
-                    if self._asked or reason:
-                        break
-                else:
-                    return death.result()
-            finally:
-                death.cancel()
-            if reason and time.monotonic() - (child.ready_at or 0.0) < backoff.EARLY_S:
-                # A fresh one would be there as soon: back-off, and in the end "failed", says that the ceiling is wrong.
-                return reason
-            if died := await self._succeed(child, reason):
-                return died
-            child = self._child or child
-
-    async def _succeed(self, old: Child, reason: str) -> str:
-        """Put a fresh process in the present one's place.  Returns "", or why there is none."""
-        self._wake.clear()
-        if self.spec.kind == "command":
-            self._publish("restarting", message=reason, pid=None)
-            await old.stop()
-        try:
-            self._child = await self._launch(reason)
-        except TeselaError as exc:
-            if self.spec.kind == "command":
-                return exc.message
-            self._answer(EngineError(f"the engine {self.spec.name!r} was not replaced: its successor {exc.message}"))
-            return ""
-        self._retire(old)
-        self._answer(None)
-        return ""
-
-    async def _launch(self, reason: str = "") -> Child:
-        """Start a process, wait until it is ready, and lead callers to it."""
-        self._wake.clear()
-        self._generation += 1
-        spec = fill(self.spec, self._generation)
-        child = await Child.spawn(spec, self._log)
-        if self.state.status != "ready":
-            self._publish(self.state.status, pid=child.pid)
-        facts = await child.ready()
-        if spec.socket and not spec.base_url:
-            lead(self.spec.socket, spec.socket)
-        self._publish(
-            "ready",
-            pid=child.pid,
-            message=reason or self.state.message,
-            facts=facts,
-            restarts=self.state.restarts + bool(reason),
-            base_url=spec.base_url or "http://localhost",
-        )
-        return child
-
-    async def _inspect(self, child: Child) -> str:
-        """Look at log and memory.  Returns why the process must be replaced, or ""."""
-        trim(self._log)
-        rss = await asyncio.to_thread(group_rss_bytes, child.pid)
-        self.state = msgspec.structs.replace(self.state, rss_bytes=rss)
-        ceiling = self.spec.memory_bytes
-        if not ceiling or rss <= ceiling:
-            return ""
-        return f"ended at {rss >> 20} MiB of memory, above its ceiling of {ceiling >> 20} MiB"
-
-    def _retire(self, child: Child) -> None:
-        task = asyncio.create_task(child.stop())
-        self._old.add(task)
-        task.add_done_callback(self._old.discard)
-
-    async def _woken(self, delay_s: float) -> None:
-        try:
-            async with asyncio.timeout(delay_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-
-    def _answer(self, error: EngineError | None) -> None:
-        asked, self._asked = self._asked, []
-        self._wake.clear()
-        for future in asked:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
-    def _publish(self, status: Status, **changes: object) -> None:
-        since = self.state.since if status == self.state.status else time.time()
-        self.state = msgspec.structs.replace(self.state, status=status, since=since, **changes)
-        self._changed(self.state)
