@@ -20,8 +20,12 @@ def list_models(gateway: Gateway, created_s: int) -> Callable[[Request], Awaitab
 
     async def handler(request: Request) -> Response:
         credential: Credential = request.state.credential
-        snapshot, principal = gateway.snapshot, credential.principal
-        seen = {name: found for name, found in snapshot.endpoints.items() if snapshot.may_query(principal, name)}
+        snapshot, principal, only = gateway.snapshot, credential.principal, credential.endpoints
+        seen = {
+            name: found
+            for name, found in snapshot.endpoints.items()
+            if snapshot.may_query(principal, name) and (only is None or found.id in only)
+        }
         name = request.path_params.get("model")
         if name is None:
             body = encode({"object": "list", "data": [_model(endpoint, created_s) for endpoint in seen.values()]})

@@ -45,7 +45,6 @@ def read_contents(store: Store, before: Contents | None = None) -> Contents:
         if "keys" in changed:
             parts["keys"] = store.signing.public_keys(connection)
             parts["client_secrets"] = store.client_secrets.ids(connection)
-            parts["client_secrets"] = store.client_secrets.ids(connection)
     return msgspec.structs.replace(before, **parts)
 
 
