@@ -84,6 +84,7 @@ class World:
             workspace_id=WORKSPACE,
             account_id=ACCOUNT,
             changed=self._changed,
+            surroundings=_nowhere,
         )
 
     def _changed(self) -> None:
@@ -159,6 +160,10 @@ class World:
 def details(*names: str, **changes: Any) -> str:
     one = {"type": "workspace_permission", "object_type": "serving-endpoints", "actions": ["query_inference_endpoint"]}
     return json.dumps([{**one, "object_path": f"/serving-endpoints/id-{name}", **changes} for name in names])
+
+
+def _nowhere() -> Any:
+    raise AssertionError("OAuth asks nothing about endpoints that are still to be made")
 
 
 async def _drive(facts: Facts, scope: dict[str, Any], data: bytes) -> Answer:
