@@ -105,6 +105,9 @@ def check(
     `reader` must be allowed to read the secrets that the configuration refers to; None asks nobody, for entities that
     were there before.  `at` is the path of the configuration in the request.
     """
+    if config.served_entities and config.served_models:
+        where = f"{at}: " if at else ""
+        raise InvalidRequest(f"{where}give served_entities or the older served_models, not both", param=at or None)
     key = "served_models" if config.served_models else "served_entities"
     entities = config.served_models or config.served_entities or ()
     for i, entity in enumerate(entities):
