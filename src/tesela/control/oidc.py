@@ -88,7 +88,9 @@ def discovery(facts: Facts) -> Handler:
 
 def jwks(facts: Facts) -> Handler:
     async def handler(_request: Request) -> Response:
-        return json(signed.published(facts.snapshot().keys), headers={"cache-control": "public, max-age=60"})
+        # In a thread, because the first time loads the cryptography.
+        keys = await run_in_threadpool(signed.published, facts.snapshot().keys)
+        return json(keys, headers={"cache-control": "public, max-age=60"})
 
     return handler
 
