@@ -10,7 +10,7 @@ from tesela.gateway.admission import admit
 from tesela.gateway.doors import Manners
 from tesela.gateway.heads import NOT_A_STREAM, no_object, objection, retry_after
 from tesela.gateway.reading import reader
-from tesela.gateway.refusal import boundary, note, refuse
+from tesela.gateway.refusal import boundary, note, refuse, without_keys
 from tesela.gateway.relay import Gather, Relay
 from tesela.gateway.seams import Caller, Handle, Headers
 from tesela.providers.base import Call, Exchange
@@ -148,7 +148,8 @@ class Invocation:
         relay = self._relay
         if self._status >= 400:
             provider = self._gateway.providers[self._entity.provider]
-            self.on_failure(provider.failure(self._status, b"".join(self._answer or ()), self._retry_after))
+            said = without_keys(self._answer, self._entity.upstream)
+            self.on_failure(provider.failure(self._status, said, self._retry_after))
         elif relay is None:
             self._whole(b"".join(self._answer or ()))
         else:

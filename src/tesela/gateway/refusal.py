@@ -1,13 +1,17 @@
 """From whatever went wrong to the answer that says so."""
 
 import logging
+from collections.abc import Iterable
 
 from tesela.errors import InternalError, TeselaError, UpstreamError
 from tesela.gateway.seams import Caller
+from tesela.serving import Upstream
 from tesela.wire import problem
 
 MAX_NOTE = 2000
 """Characters of a provider's message that go to the log."""
+MIN_KEY = 8
+"""What is shorter is no key, and taking it out would spoil the message."""
 
 _log = logging.getLogger("tesela.gateway")
 
@@ -30,6 +34,17 @@ def note(error: TeselaError, request_id: str, endpoint: str, entity: str) -> Non
 def _line(text: str) -> str:
     """As it is when it is one line.  Providers repeat what callers sent, who must not write lines into our log."""
     return text[:MAX_NOTE] if text.isprintable() else repr(text[:MAX_NOTE])
+
+
+def without_keys(pieces: Iterable[bytes] | None, upstream: Upstream) -> bytes:
+    """What a provider said when it refused, with our keys out of it: some repeat the header that they were sent."""
+    said = b"".join(pieces or ())
+    for _, value in upstream.headers:
+        # Of `Bearer KEY` only the key is one.
+        key = value.rpartition(" ")[2].encode()
+        if len(key) >= MIN_KEY:
+            said = said.replace(key, b"***")
+    return said
 
 
 def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
