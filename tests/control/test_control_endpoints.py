@@ -1,4 +1,4 @@
-"""Endpoints as clients read them, and the refusals when they try to change one."""
+"""Endpoints of the file and built-in ones as clients read them, and the refusals when they try to change one."""
 
 from typing import Any
 
@@ -96,7 +96,7 @@ def test_an_endpoint_is_as_ready_as_its_engine(world: Any, status: str, deployme
     assert world.call("GET", f"{SERVING}/mini").json()["state"]["ready"] == "READY"
 
 
-def test_who_is_no_admin_sees_what_they_may_query(world: Any) -> None:
+def test_who_is_no_admin_sees_what_they_were_granted(world: Any) -> None:
     world.somebody("gpt")
     assert [one["name"] for one in world.call("GET", SERVING).json()["endpoints"]] == ["gpt"]
     assert [one["name"] for one in world.call("GET", "/api/2.0/endpoints/").json()["endpoints"]] == ["gpt"]
@@ -105,7 +105,7 @@ def test_who_is_no_admin_sees_what_they_may_query(world: Any) -> None:
     assert (refused.status, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
 
 
-def test_who_may_query_nothing_gets_an_empty_list(world: Any) -> None:
+def test_who_was_granted_nothing_gets_an_empty_list(world: Any) -> None:
     world.somebody()
     assert world.call("GET", SERVING).json() == {"endpoints": []}
 
@@ -137,14 +137,12 @@ def test_changes_are_refused_with_the_file_to_edit(world: Any, method: str, tail
     assert world.call(method, f"{SERVING}/nothing{tail}", {}).status == 404
 
 
-@pytest.mark.parametrize("tail", ["", "/", "/pt"])
-def test_making_one_is_refused_with_the_file_to_edit(world: Any, tail: str) -> None:
-    answer = world.call("POST", SERVING + tail, {"name": "new", "config": {}})
-    assert (answer.status, answer.json()["error_code"]) == (400, "BAD_REQUEST")
-    assert "tesela.yaml" in answer.json()["message"]
-    world.somebody("gpt")
-    assert world.call("POST", SERVING + tail, {}).status == 403
-    assert world.call("DELETE", f"{SERVING}/gpt").status == 403
+@pytest.mark.parametrize("level", ["CAN_VIEW", "CAN_QUERY", "CAN_MANAGE"])
+def test_the_level_is_the_callers_own(world: Any, level: str) -> None:
+    world.somebody("gpt", level=level)
+    assert world.call("GET", f"{SERVING}/gpt").json()["permission_level"] == level
+    refused = world.call("DELETE", f"{SERVING}/gpt")
+    assert refused.status == (400 if level == "CAN_MANAGE" else 403)
 
 
 def test_mlflows_gateway_reads_its_own_shape(world: Any) -> None:
