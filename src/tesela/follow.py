@@ -6,7 +6,6 @@ is slow or gone never holds up a request.  What cannot be read or used leaves th
 
 import asyncio
 import logging
-import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tesela.addresses import EngineAddress
 from tesela.bell import Bell, Sound
-from tesela.config import Config
 from tesela.endpoint_build import Surroundings
 from tesela.errors import TeselaError
 from tesela.records import Contents
 from tesela.snapshot_build import Built, build
-from tesela.wire.tasks import Task
+from tesela.told import ServerState, read_state
 
 if TYPE_CHECKING:
     from tesela.store.store import Store
@@ -32,35 +29,8 @@ PATIENCE_S = 0.1
 """How long somebody who would be refused is kept waiting for what has just changed."""
 AGAIN_S = 1.0
 """After this long a store that could not be read is read again."""
-STATE_FILE = "state"
 
 _log = logging.getLogger("tesela.follow")
-
-
-class ServerState(msgspec.Struct, frozen=True):
-    """What the parent tells its workers beside the store: the configuration in force, where engines answer, and the
-    tasks of the models that could be started."""
-
-    config: Config
-    engines: dict[str, EngineAddress]
-    models: dict[str, frozenset[Task]] = {}
-
-    def __repr__(self) -> str:
-        return f"ServerState({self.config!r})"
-
-
-def write_state(run_dir: Path, state: ServerState) -> None:
-    """Whole or not at all.  Keys are in it, and the folder is this user's alone."""
-    part = run_dir / f"{STATE_FILE}.part"
-    part.touch(mode=0o600)
-    part.write_bytes(pickle.dumps(state))
-    part.replace(run_dir / STATE_FILE)
-
-
-def read_state(run_dir: Path) -> ServerState:
-    # Only the parent can write in the run folder.
-    state: ServerState = pickle.loads((run_dir / STATE_FILE).read_bytes())  # noqa: S301
-    return state
 
 
 class Follower:

@@ -24,7 +24,6 @@ from tesela.engine.placement import make_run_dir
 from tesela.engine.spec import EngineState
 from tesela.engine.supervisor import Supervisor
 from tesela.errors import ConfigError, TeselaError
-from tesela.follow import ServerState, write_state
 from tesela.records import SYSTEM, Contents
 from tesela.reload import Reloader
 from tesela.screen import Screen
@@ -33,7 +32,7 @@ from tesela.steward import Steward
 from tesela.store.contents import read_contents
 from tesela.store.opening import open_store
 from tesela.store.store import Store
-from tesela.worker import TROUBLE_FILE, Start
+from tesela.told import TROUBLE_FILE, ServerState, Start, write_state
 from tesela.workers import Workers
 
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file

@@ -17,7 +17,6 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import uvicorn
 import uvloop
 from starlette.routing import Route
@@ -26,7 +25,7 @@ from tesela import control
 from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.spec import read_states
-from tesela.follow import Follower, ServerState
+from tesela.follow import Follower
 from tesela.gateway.asgi import Application
 from tesela.gateway.auth import Sessions
 from tesela.gateway.dial import Dialer
@@ -39,36 +38,15 @@ from tesela.gateway.protocol import hot_protocol
 from tesela.gateway.seams import Transport
 from tesela.gateway.transport import Pools
 from tesela.providers.registry import PROVIDERS
-from tesela.records import Contents
 from tesela.snapshot_build import Built
 from tesela.telemetry.tally import Tally
+from tesela.told import READY, TROUBLE_FILE, Start
 
 if TYPE_CHECKING:
     from tesela.store.store import Store
 
-TROUBLE_FILE = "trouble"
-"""In the run folder: a sentence on what is wrong with the server, written by the parent; not there when all is well."""
-READY = b"ready\n"
 FILES = 65536
 """Descriptors that a worker asks for, where the system's hard limit allows."""
-
-
-class Start(msgspec.Struct, frozen=True):
-    """What the parent tells a worker.
-
-    `run_dir` is where the engines' states, the bell and the server's state are; `key` is the master key.  `contents`
-    are the store's, so that a worker can start, and answer, without the store.
-    """
-
-    state: ServerState
-    contents: Contents
-    number: int
-    descriptor: int
-    run_dir: str
-    key: bytes
-
-    def __repr__(self) -> str:
-        return f"Start({self.number})"
 
 
 def limits_of(config: Config) -> Limits:
@@ -146,7 +124,7 @@ async def serve(start: Start, ready: int) -> None:
     models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]
     rest = control.Application(facts, models)
     limits = limits_of(config)
-    app = Application(gateway, limits, rest, control.PUBLIC)
+    app = Application(gateway, limits, rest, control.is_public)
     server = Server(
         uvicorn.Config(
             app,

@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from tesela.worker import READY, Start
+from tesela.told import READY, Start
 
 READY_S = 30.0
 PAUSE_S = 0.5

@@ -1,6 +1,7 @@
 """What clients ask while they start, and what answers without a credential."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,11 +13,8 @@ from tesela.control import routes
 def test_databricks_config_is_public_and_absolute(world: Any) -> None:
     config = world.call("GET", "/.well-known/databricks-config", anonymous=True).json()
     assert config["oidc_endpoint"] == "http://tesela.test:8787/oidc"
-    assert int(config["workspace_id"]) == world.store.workspace().id
-    assert config["account_id"] == world.store.workspace().account_id
-    oidc = world.call("GET", "/oidc/.well-known/oauth-authorization-server", anonymous=True).json()
-    assert oidc["token_endpoint"] == "http://tesela.test:8787/oidc/v1/token"
-    assert oidc["authorization_endpoint"] == "http://tesela.test:8787/oidc/v1/authorize"
+    assert int(config["workspace_id"]) == world.contents.workspace.id
+    assert config["account_id"] == world.contents.workspace.account_id
 
 
 FORWARDED = {"x-forwarded-proto": "https", "x-forwarded-host": "serving.example.com, inner"}
@@ -36,28 +34,10 @@ def test_a_host_that_is_none_is_not_echoed(world: Any, host: str) -> None:
     assert found["oidc_endpoint"] == "http://127.0.0.1:8787/oidc"
 
 
-@pytest.mark.parametrize(
-    ("form", "status", "error"),
-    [
-        (b"grant_type=client_credentials&scope=all-apis", 401, "invalid_client"),
-        (b"grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer", 400, "unsupported_grant_type"),
-        (b"", 400, "invalid_request"),
-        (b"\xff\xfe%%%", 400, "invalid_request"),
-    ],
-)
-def test_the_token_path_gives_nothing_in_oauths_own_shape(world: Any, form: bytes, status: int, error: str) -> None:
-    answer = world.call("POST", "/oidc/v1/token", form, anonymous=True)
-    assert answer.status == status
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["error"] == error
-    assert "personal access token" in answer.json()["error_description"]
-    assert "access_token" not in answer.json()
-
-
 def test_me_is_the_caller(world: Any) -> None:
     answer = world.call("GET", "/api/2.0/preview/scim/v2/Me")
     me = answer.json()
-    assert int(answer.headers["x-databricks-org-id"]) == world.store.workspace().id
+    assert int(answer.headers["x-databricks-org-id"]) == world.contents.workspace.id
     assert me["id"] == world.admin.id
     assert me["userName"] == world.admin.name
     assert me["active"] is True
@@ -65,7 +45,7 @@ def test_me_is_the_caller(world: Any) -> None:
     assert [one["display"] for one in me["groups"]] == ["admins", "users"]
     world.somebody()
     me = world.call("GET", "/api/2.0/preview/scim/v2/Me").json()
-    assert (me["id"], me["userName"]) == ("77", "somebody@example.com")
+    assert (me["id"], me["userName"]) == (world.principal.id, "somebody@example.com")
     assert [one["display"] for one in me["groups"]] == ["users"]
 
 
@@ -73,14 +53,15 @@ def test_health(world: Any) -> None:
     assert world.call("GET", "/health", anonymous=True).json() == {"status": "ok"}
     world.wrong = "the store cannot be read"
     answer = world.call("GET", "/health", anonymous=True)
-    assert (answer.status, answer.json()["message"]) == (503, "the store cannot be read")
+    assert answer.status == 200, "queries are answered, so a load balancer must not turn away"
+    assert answer.json() == {"status": "degraded", "message": "the store cannot be read"}
 
 
 def test_every_path_but_the_public_ones_wants_a_credential(world: Any, public: frozenset[str]) -> None:
     seen = set()
     for route in routes(world.facts):
         assert isinstance(route, Route)
-        path = route.path.replace("{name}", "gpt")
+        path = re.sub(r"\{\w+\}", "gpt", route.path)
         for method in (route.methods or set()) - {"HEAD"}:
             answer = world.call(method, path, {}, anonymous=True)
             seen.add(route.path)

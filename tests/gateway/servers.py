@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Server:
         file = home / "tesela.yaml"
         file.write_text(configuration(peer))
         self.home = home
-        built = snapshot_build.build(load(file, {}, {}), {}, contents()).snapshot
+        built = snapshot_build.build(load(file, {}, {}), {}, contents())
         credentials = {
             digest(ACCESS_TOKEN): Credential(ADMIN, token_id="t"),
             digest(EXPIRED): Credential(ADMIN, 1.0, "e"),
@@ -81,16 +82,21 @@ class Server:
         transports: dict[str, Transport] = {"http": self.pools, "https": self.pools, "scripted": self.player}
         if transport is not None:
             transports = dict.fromkeys(transports, transport)
-        snapshot = msgspec.structs.replace(built, credentials=credentials)
+        snapshot = msgspec.structs.replace(built.snapshot, credentials=credentials)
         self.gateway = Gateway(
             loop, snapshot, PROVIDERS, transports, self.tally, id_prefix="id-", patience_s=patience_s
         )
-        facts = control.Facts(
-            snapshot=lambda: self.gateway.snapshot, store=self.store, now=lambda: 1e9, workspace_id=7, account_id="a"
+        self.facts = control.Facts(
+            snapshot=lambda: self.gateway.snapshot,
+            store=self.store,
+            now=time.time,
+            workspace_id=7,
+            account_id="a",
+            surroundings=lambda: built.around,
         )
         handler = list_models(self.gateway, 1)
         self.models = [Route(f"{base}/models{end}", handler, methods=["GET"]) for base in BASES for end in ENDS]
-        self.app = Application(self.gateway, limits, control.Application(facts, self.models), control.PUBLIC)
+        self.app = Application(self.gateway, limits, control.Application(self.facts, self.models), control.is_public)
         self.server = uvicorn.Server(
             uvicorn.Config(
                 self.app, http=hot_protocol(self.gateway, limits, hot=hot), ws="none", lifespan="off", log_config=None,

@@ -163,7 +163,7 @@ def test_a_lone_worker_that_dies_is_waited_for(tmp_path: Path) -> None:
             assert served.ask()[0] == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_ended_finishes_what_it_has_begun(number: int, tmp_path: Path) -> None:
     with Served(tmp_path) as served, served.connected() as streaming, served.connected() as waiting:
         served.begin(streaming, "trickle", stream=True)

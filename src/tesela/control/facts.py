@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from starlette.requests import Request
 
+from tesela.configfile import Places
 from tesela.endpoint_build import Surroundings
 from tesela.errors import PermissionDenied, Unauthenticated
 from tesela.records import Actor
+from tesela.serving import Timeouts
 from tesela.snapshot import Credential, Principal, Snapshot
 
 if TYPE_CHECKING:
@@ -40,10 +42,6 @@ class EngineFacts(Protocol):
     def message(self) -> str: ...
 
 
-def _no_surroundings() -> Surroundings:
-    raise RuntimeError("no surroundings were given")
-
-
 class Facts(msgspec.Struct, frozen=True):
     """The workspace's identity, and where to look for everything that changes.
 
@@ -69,7 +67,7 @@ class Facts(msgspec.Struct, frozen=True):
     health: Callable[[], str | None] = lambda: None
     changed: Callable[[], None] = lambda: None
     logs: Path | None = None
-    surroundings: Callable[[], Surroundings] = _no_surroundings
+    surroundings: Callable[[], Surroundings] = lambda: Surroundings(Places(), {}, Timeouts(), {})
     counts: Callable[[], Mapping[tuple[str, str, str], CountFacts]] = dict
 
 

@@ -8,63 +8,41 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, compile_path
 from starlette.types import Receive, Scope, Send
 
-from tesela.control import endpoints, identity, tokens
+from tesela.control import (
+    audit,
+    client_secrets,
+    health,
+    identity,
+    oidc,
+    permissions,
+    secrets,
+    serving_routes,
+    tokens,
+)
 from tesela.control.answers import on_http_exception, told
 from tesela.control.facts import Facts, actor_of
 from tesela.errors import StoreUnavailable, TeselaError
 from tesela.snapshot import Credential
 
+PARTS = (health, oidc, identity, client_secrets, serving_routes, permissions, secrets, tokens, audit)
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-CONFIG = "/.well-known/databricks-config"
-OIDC = "/oidc"
-SERVING = "/api/2.0/serving-endpoints"
-GATEWAY = "/api/2.0/endpoints"
-
-PUBLIC: frozenset[str] = frozenset(
-    {CONFIG, f"{OIDC}/.well-known/oauth-authorization-server", f"{OIDC}/v1/token", "/health"}
-)
+PUBLIC: frozenset[str] = oidc.PUBLIC | {health.PATH}
 """The paths that answer without a credential.  None of them tells anything about endpoints or principals."""
+_PUBLIC = tuple(compile_path(path)[0] for path in sorted(PUBLIC))
+
+
+def is_public(path: str) -> bool:
+    """Whether a path answers without a credential."""
+    return any(pattern.match(path) for pattern in _PUBLIC)
 
 
 def routes(facts: Facts) -> list[Route]:
     """Every path of the control plane.  `credential` must be in the state of requests to all but the public ones."""
-    list_all, get_one = endpoints.list_all(facts), endpoints.get_one(facts)
-    new, change = endpoints.refuse_new(facts), endpoints.refuse_change(facts)
-    gateway_list = endpoints.gateway_list(facts)
-    one = f"{SERVING}/{{name}}"
-    return [
-        Route(CONFIG, identity.databricks_config(facts), methods=["GET"]),
-        Route(f"{OIDC}/.well-known/oauth-authorization-server", identity.oauth_server(facts), methods=["GET"]),
-        Route(f"{OIDC}/v1/token", identity.oauth_token, methods=["POST"]),
-        Route("/health", identity.health(facts), methods=["GET"]),
-        Route("/api/2.0/preview/scim/v2/Me", identity.me(facts), methods=["GET"]),
-        # MLflow puts a slash at the end.
-        Route(SERVING, list_all, methods=["GET"]),
-        Route(f"{SERVING}/", list_all, methods=["GET"]),
-        Route(SERVING, new, methods=["POST"]),
-        Route(f"{SERVING}/", new, methods=["POST"]),
-        Route(f"{SERVING}/pt", new, methods=["POST"]),
-        Route(f"{SERVING}/pt/{{name}}/config", change, methods=["PUT"]),
-        Route(one, get_one, methods=["GET"]),
-        Route(one, change, methods=["DELETE", "PUT", "PATCH"]),
-        Route(f"{one}/config", change, methods=["PUT"]),
-        Route(f"{one}/ai-gateway", change, methods=["PUT"]),
-        Route(f"{one}/rate-limits", change, methods=["PUT"]),
-        Route(f"{one}/tags", change, methods=["PATCH"]),
-        Route(f"{one}/notifications", change, methods=["PATCH"]),
-        Route(f"{one}/telemetry-config", change, methods=["PATCH"]),
-        # MLflow's own gateway.
-        Route(GATEWAY, gateway_list, methods=["GET"]),
-        Route(f"{GATEWAY}/", gateway_list, methods=["GET"]),
-        Route(f"{GATEWAY}/{{name}}", endpoints.gateway_get(facts), methods=["GET"]),
-        Route("/api/2.0/token/create", tokens.create(facts), methods=["POST"]),
-        Route("/api/2.0/token/list", tokens.list_own(facts), methods=["GET"]),
-        Route("/api/2.0/token/delete", tokens.delete(facts), methods=["POST"]),
-    ]
+    return [route for part in PARTS for route in part.routes(facts)]
 
 
 OnError = Callable[[Request, Exception], Awaitable[Response]]

@@ -27,10 +27,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Application:
     """Authenticates, then hands on: doors of the data plane to the gateway, the rest to `rest`.
 
-    `public` holds the paths that answer without a credential.
+    `public` says whether a path answers without a credential.
     """
 
-    def __init__(self, gateway: Gateway, limits: Limits, rest: App, public: frozenset[str]) -> None:
+    def __init__(self, gateway: Gateway, limits: Limits, rest: App, public: Callable[[str], bool]) -> None:
         self._gateway = gateway
         self._limits = limits
         self._rest = rest
@@ -77,7 +77,7 @@ class Application:
                 self._limits.check(int(length))
             self._limits.check_encoding(headers.get(b"content-encoding"))
         except Unauthenticated:
-            if scope["path"] not in self._public:
+            if not self._public(scope["path"]):
                 raise
         if door is not None and scope["method"] != "POST":
             error = MethodNotAllowed(f"{scope['method']} is not possible on {scope['path']}: queries are sent by POST")

@@ -220,19 +220,21 @@ def home_url(home: Path) -> str:
 
 
 def address(url: str) -> URL:
-    """Raises ConfigError for a URL that names no database which the store can be in."""
+    """Raises ConfigError for a URL that names no database which the store can be in.  It never shows the URL."""
     try:
         found = make_url(url)
-    except exc.ArgumentError as error:
+    except (exc.ArgumentError, ValueError):
         raise ConfigError(
-            "the store's URL cannot be read; it is like postgresql://user:password@host/database"
-        ) from error
+            "the URL of the store's database cannot be read; it is like postgresql://user:password@host/database"
+        ) from None
     backend = found.get_backend_name()
     if backend in ("postgres", "postgresql"):
         return found.set(drivername="postgresql+psycopg")
-    if backend == "sqlite":
-        return found.set(drivername="sqlite")
-    raise ConfigError(f"the store can be in PostgreSQL or SQLite, not in {backend!r}")
+    if backend != "sqlite":
+        raise ConfigError(f"the store can be in PostgreSQL or SQLite, not in {backend!r}")
+    if found.database in (None, "", ":memory:"):
+        raise ConfigError("the store needs a file to be in; its URL is like sqlite:////folder/tesela.db")
+    return found.set(drivername="sqlite")
 
 
 def _sqlite(url: URL, wait_s: float) -> Engine:
