@@ -113,6 +113,9 @@ TABLE: dict[str, bytes] = {
     "HTTP/1.0": request(version="1.0"),
     "HTTP/1.0 kept": request(CHAT, ask(), "Connection: keep-alive", version="1.0"),
     "HTTP/1.0 stream": request(body=STREAM % b"chat", version="1.0"),
+    "HTTP/1.0 dripping stream": request(CHAT, STREAM % b"drip", "Connection: keep-alive", version="1.0"),
+    "HTTP/1.0 stream that is cut": request(body=STREAM % b"cut", version="1.0"),
+    "HTTP/1.0 GET": request("/v1/models", b"", method="GET", length=False, version="1.0"),
     "GET": request(CHAT, b"", method="GET", length=False),
     "PUT": request(method="PUT"),
     "DELETE": request(CHAT, b"", method="DELETE"),
@@ -189,6 +192,21 @@ async def test_the_same_bytes_by_both_ways(tmp_path: Path) -> None:
             assert not told[0].startswith(b"HTTP/1.1 500"), name
             wrong[name] = same(told, await answered(plain, raw))
     assert not {name: sentence for name, sentence in wrong.items() if sentence}
+
+
+@pytest.mark.parametrize("name", ["HTTP/1.0 stream", "HTTP/1.0 dripping stream"])
+@pytest.mark.parametrize("hot", [True, False])
+@looped
+async def test_a_client_of_http_1_0_gets_no_chunks(hot: bool, name: str, tmp_path: Path) -> None:
+    """It does not know them: the end of the connection is the end of the answer."""
+    async with serving(tmp_path, hot=hot, limits=LIMITS) as server:
+        said, alive, _ = await answered(server, TABLE[name])
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert not alive
+    assert b"\r\nconnection: close" in head
+    assert b"transfer-encoding" not in head
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"}\n\ndata: [DONE]\n\n")
 
 
 @pytest.mark.parametrize("hot", [True, False])

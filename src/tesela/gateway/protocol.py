@@ -21,7 +21,7 @@ from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
 from tesela.gateway.linger import forget, linger, may_answer
 from tesela.gateway.refusal import last_answer
-from tesela.gateway.turn import HotTurn
+from tesela.gateway.turn import HotTurn, without_chunks
 from tesela.snapshot import Credential, Snapshot
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -228,10 +228,9 @@ class HotProtocol(HttpToolsProtocol):
             self._as_usual()
             return
         self._heads = headers = {name.lower(): content for name, content in self._found.items()}
-        keep_alive = parser.should_keep_alive()
-        if b"connection" in headers and parser.get_http_version() == "1.0":
-            keep_alive = False
-        self.cycle = self._turn = turn = HotTurn(self, door, keep_alive)  # type: ignore[assignment]
+        chunks = parser.get_http_version() >= "1.1"
+        keep_alive = chunks and parser.should_keep_alive()
+        self.cycle = self._turn = turn = HotTurn(self, door, keep_alive, chunks)  # type: ignore[assignment]
         try:
             turn.credential = self._credential(headers.get(b"authorization"))
             length = headers.get(b"content-length")
@@ -252,6 +251,8 @@ class HotProtocol(HttpToolsProtocol):
         for name, content in self._found.items():
             super().on_header(name, content)
         super().on_headers_complete()
+        if self.cycle is not None and self.parser.get_http_version() < "1.1":
+            without_chunks(self.cycle)
 
     def _current(self) -> HotTurn | None:
         """The turn whose request is being read; None while that is one of uvicorn's."""

@@ -1,9 +1,9 @@
 """One request on a client's connection that is answered without ASGI, and the caller of its invocation."""
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from tesela.errors import TeselaError
 from tesela.gateway import doors
@@ -38,11 +38,14 @@ class HotTurn:
     response_complete = False
     disconnected = False
     more_body = False
+    chunks = True
     body = b""
     size = 0
 
-    def __init__(self, protocol: Connection, door: doors.Door, keep_alive: bool) -> None:
+    def __init__(self, protocol: Connection, door: doors.Door, keep_alive: bool, chunks: bool = True) -> None:
         self._protocol = protocol
+        if not chunks:
+            self.chunks = False
         self.parts: list[bytes] = []
         self.door = door
         self.keep_alive = keep_alive
@@ -87,14 +90,15 @@ class HotTurn:
             return
         protocol = self._protocol
         self.response_started = True
-        tail = b"transfer-encoding: chunked\r\n\r\n"
+        # HTTP/1.0 knows no chunks: the end of its answer is the end of the connection.
+        tail = b"transfer-encoding: chunked\r\n\r\n" if self.chunks else b"\r\n"
         if not self.keep_alive:
             tail = b"connection: close\r\n" + tail
         self.parts = [b"".join((STATUS_LINE[status], protocol.date_lines(), lines, tail))]
 
     def send(self, data: bytes) -> None:
         if not self.response_complete:
-            piece = b"%x\r\n%b\r\n" % (len(data), data)
+            piece = b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data
             if self.parts:
                 piece = self.parts.pop() + piece
             self._protocol.transport.write(piece)
@@ -103,12 +107,26 @@ class HotTurn:
         if not self.response_complete:
             self.response_complete = True
             self.invocation = None
-            self._protocol.transport.write(b"".join((*self.parts, b"0\r\n\r\n")))
+            self._protocol.transport.write(b"".join((*self.parts, b"0\r\n\r\n" if self.chunks else b"")))
             self._protocol.turn_over(self)
 
     def abort(self) -> None:
         self.response_complete = True
         self._protocol.transport.abort()
+
+
+def without_chunks(cycle: RequestResponseCycle) -> None:
+    """Let an answer of uvicorn's end with the connection, where uvicorn would send chunks to a client of HTTP/1.0."""
+    send = cycle.send
+    cycle.chunked_encoding = False
+
+    async def plain(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            # uvicorn checks a length whenever there are no chunks; each piece is as long as it is.
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = plain  # type: ignore[method-assign]
 
 
 class _Nothing:
