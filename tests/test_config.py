@@ -223,6 +223,12 @@ def test_every_setting_and_variable_is_documented() -> None:
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
+def test_nothing_shows_the_password_of_the_database(tmp_path: Path) -> None:
+    config = load(None, {"TESELA_DATABASE_URL": "postgresql://ana:hunter2@db/tesela"}, {"home": tmp_path})
+    assert config.settings.database_url.endswith("hunter2@db/tesela")
+    assert "hunter2" not in repr(config) + repr(config.settings) + "".join(config.notes)
+
+
 def test_scalars_of_every_kind(tmp_path: Path) -> None:
     def value(text: str) -> Any:
         model = f"{{name: m, provider: scripted, task: llm/v1/chat, scripted_config: {{x: {text}}}}}"

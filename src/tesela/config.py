@@ -114,7 +114,7 @@ SCALARS = (
 
 def variables() -> list[str]:
     """Every variable that is read, for the documentation and its test."""
-    names = [PREFIX + "CONFIG", *(PREFIX + name.upper() for name in SCALARS)]
+    names = [PREFIX + "CONFIG", PREFIX + "MASTER_KEY", *(PREFIX + name.upper() for name in SCALARS)]
     return names + [f"{PREFIX}TIMEOUT_{name.upper()}" for name in Timeouts.__struct_fields__]
 
 

@@ -92,3 +92,7 @@ class Settings(Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     models: tuple[ModelEntry, ...] = ()
     endpoints: tuple[ServingEndpoint, ...] = ()
+
+    def __repr__(self) -> str:
+        # A URL of a database has a password in it.
+        return f"Settings(home={self.home!r}, host={self.host!r}, port={self.port!r})"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 import stat
 import subprocess
@@ -331,3 +332,16 @@ def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path, opening: Calla
         schema.prepare(opening(home_url(tmp_path)))
     assert str(file) in caught.value.message
     assert file.read_bytes() == before
+
+
+def test_the_page_of_the_schema_names_every_table_and_column() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "schema.md").read_text("utf-8")
+    shown: dict[str, set[str]] = {}
+    for part in page.split("\n| `")[1:]:
+        # A table of the page begins with "| `name` | |" or "| `name`: what it is | |"; its rows name columns.
+        head = part.split("\n")[0]
+        if head.rstrip().endswith("| |"):
+            current = shown.setdefault(head.split("`")[0], set())
+            continue
+        current |= set(re.findall(r"\w+", part.split("|")[0]))
+    assert shown == {name: {column.name for column in table.columns} for name, table in METADATA.tables.items()}

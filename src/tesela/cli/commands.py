@@ -43,6 +43,10 @@ TABLE = {
         "Make, list and revoke access tokens of this machine's server.",
     ),
     "models": ("tesela.cli.models", "Fetch, list, check and remove local models."),
+    "db": (
+        "tesela.cli.db",
+        "Look at the store's database, bring its tables up to date, change its master key.",
+    ),
     "verify": (
         "tesela.cli.verify",
         "Check that a server answers the official clients.",

@@ -32,7 +32,8 @@ def reason(error: SQLAlchemyError) -> str | None:
     code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
     # SQLite's names can be longer than the result: SQLITE_IOERR_WRITE, SQLITE_BUSY_SNAPSHOT.
     said = REASONS.get(code) or REASONS.get("_".join(code.split("_")[:2]))
-    if said is None and not isinstance(error, OURS):
+    # With no statement it was the connection that failed.
+    if said is None and (not isinstance(error, OURS) or error.statement is None):
         return SILENT
     return said
 

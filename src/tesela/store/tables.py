@@ -1,4 +1,4 @@
-"""The tables of the control plane.  docs/reference/schema.md describes them; migrations/ made them.
+"""The tables of the control plane.  docs/reference/schema.md describes them, revisions/ makes them.
 
 Times are seconds since the epoch (`_s`) or milliseconds (`_ms`), as their readers need them.  A column `version` holds
 the store's version at the row's last change, so that readers can take over what is new and leave the rest.
@@ -39,7 +39,7 @@ STATE = Table(
     Column("account_id", String(36), nullable=False),
     Column("created_s", Double, nullable=False),
     Column("first_token_made", Boolean, nullable=False),
-    # What a value sealed with the master key looks like, so that a wrong key is noticed at once.
+    # The mark of the master key, so that a wrong one is noticed at once.
     Column("key_check", LargeBinary),
 )
 """One row.  Every change raises `version` first, which also puts changes in order."""
