@@ -25,7 +25,7 @@ def gateway_get(facts: Facts) -> Handler:
         if endpoint is None:
             raise NotFound(f"there is no endpoint {name[:80]!r}; GET /api/2.0/endpoints lists what there is")
         if not snapshot.may_see(principal, name):
-            raise PermissionDenied(f"{principal.name} may not see endpoint {name!r}; an admin can grant CAN_QUERY on it")
+            raise PermissionDenied(f"{principal.name} may not see endpoint {name!r}: ask for CAN_QUERY on it")
         return json(gateway_endpoint(endpoint))
 
     return handler
