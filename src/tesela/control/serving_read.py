@@ -8,20 +8,16 @@ from tesela.control import serving_view, shapes
 from tesela.control.answers import Handler, json
 from tesela.control.facts import Facts, credential
 from tesela.control.serving_find import find, frame, own_endpoint, stored_level, told, with_surroundings
-from tesela.records import StoredEndpoint
 from tesela.snapshot import Principal
 
 
 def list_all(facts: Facts) -> Handler:
-    def stored(principal: Principal) -> list[StoredEndpoint]:
+    """A list may be long, so all of it is made in a thread: no query waits for it."""
+
+    def work(request: Request, principal: Principal) -> Response:
         store = facts.store()
         with store.database.read() as connection:
-            endpoints, levels = store.endpoints.all(connection), store.permissions.all(connection)
-        return [one for one in endpoints if stored_level(principal, levels.get(one.id, {})) is not None]
-
-    async def handler(request: Request) -> Response:
-        principal = credential(request).principal
-        kept = await run_in_threadpool(stored, principal)
+            kept, levels = store.endpoints.all(connection), store.permissions.all(connection)
         snapshot, around, shown = facts.snapshot(), facts.surroundings(), frame(request, facts, "CAN_VIEW")
         own = [
             shapes.summary(endpoint, shown)
@@ -31,9 +27,12 @@ def list_all(facts: Facts) -> Handler:
         mine = [
             serving_view.summary(with_surroundings(facts, one, around), shown)
             for one in kept
-            if own_endpoint(snapshot, one.name) is None
+            if stored_level(principal, levels.get(one.id, {})) and own_endpoint(snapshot, one.name) is None
         ]
         return json({"endpoints": own + mine})
+
+    async def handler(request: Request) -> Response:
+        return await run_in_threadpool(work, request, credential(request).principal)
 
     return handler
 
