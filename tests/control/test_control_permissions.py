@@ -243,3 +243,14 @@ def test_only_admins_say_who_may_have_tokens(desk: Desk) -> None:
         assert desk.call(method, TOKENS, grant("CAN_USE", user_name="ann@example.com"), ANN).code == "PERMISSION_DENIED"
     wrong = desk.call("PUT", TOKENS, grant("CAN_QUERY", group_name="team"))
     assert (wrong.status, wrong.code) == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_who_may_have_no_tokens_makes_none(desk: Desk) -> None:
+    def made(by: str) -> int:
+        return desk.call("POST", "/api/2.0/token/create", {"comment": "x"}, by).status
+
+    assert [made(by) for by in (ADMIN, ANN, BOB, ROBOT)] == [200] * 4
+    desk.call("PUT", TOKENS, grant("CAN_USE", group_name="team"))
+    assert [made(by) for by in (ADMIN, ANN, BOB, ROBOT)] == [200, 403, 200, 403]
+    desk.call("PUT", TOKENS, {})
+    assert [made(by) for by in (ADMIN, ANN, BOB, ROBOT)] == [200, 403, 403, 403]

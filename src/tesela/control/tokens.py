@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from tesela.control.answers import Handler, document, json
 from tesela.control.facts import Facts, actor, credential
-from tesela.errors import InvalidRequest, NotFound, Unsupported
+from tesela.errors import InvalidRequest, NotFound, PermissionDenied, Unsupported
 from tesela.records import TokenInfo
 from tesela.store.tokens import LIFETIME_MAX_S
 from tesela.wire.document import Document, decode, text, value
@@ -32,6 +32,8 @@ def create(facts: Facts) -> Handler:
     async def handler(request: Request) -> Response:
         by, principal = actor(request), credential(request).principal
         comment, lifetime_s = wanted(await document(request))
+        if not await run_in_threadpool(lambda: facts.store().permissions.may_have_tokens(principal)):
+            raise PermissionDenied(f"{principal.name} may not make access tokens; an admin can grant CAN_USE on them")
         access_token, found = await run_in_threadpool(
             lambda: facts.store().tokens.create(by, principal.id, comment, lifetime_s)
         )
