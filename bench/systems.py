@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import yaml
 from msgspec import Struct
 
-from bench import nginx, rivals
+from bench import crowded, nginx, rivals
 from bench.orders import Target
 from bench.process import BenchError, Child, await_answer, free_port
 from bench.wire import chat_body, http_request
@@ -137,11 +137,15 @@ def tesela_config(upstreams: Mapping[str, int]) -> dict[str, Any]:
     return {"endpoints": [endpoint(f"bench-{kind}", port) for kind, port in upstreams.items()]}
 
 
-def _tesela(*switches: str) -> Prepare:
+def _tesela(*switches: str, full: bool = False) -> Prepare:
     def prepare(ground: Ground, folder: Path) -> Recipe:
         home, config, port = folder / "home", folder / "tesela.yaml", free_port()
+        first = not home.exists()
         home.mkdir(exist_ok=True)
-        config.write_text(yaml.safe_dump(tesela_config(ground.upstreams)))
+        asked = tesela_config(ground.upstreams)
+        config.write_text(yaml.safe_dump(asked))
+        if full and first:
+            crowded.fill(home, asked["endpoints"][0]["config"])
         program = Path(sys.executable).with_name("tesela")
         address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         command = [str(program), "serve", "--config", str(config), *address, *switches]
@@ -201,6 +205,7 @@ SYSTEMS: dict[str, System] = {
     "nginx": System("nginx, plain reverse proxy", _nginx, lambda _: nginx.version()),
     "nginx-again": System("nginx, a second one", _nginx, lambda _: nginx.version()),
     "tesela": System("Tesela, hot routes", _tesela(), _tesela_version),
+    "tesela-crowded": System("Tesela, 1,000 endpoints, 10,000 tokens", _tesela(full=True), _tesela_version),
     "tesela-asgi": System("Tesela, plain ASGI", _tesela("--no-hot-routes"), _tesela_version),
     "portkey": System(
         "Portkey gateway",
@@ -223,5 +228,5 @@ SYSTEMS: dict[str, System] = {
         start_limit_s=120,
     ),
 }
-ALWAYS = ("nginx", "nginx-again", "tesela", "tesela-asgi")
+ALWAYS = ("nginx", "nginx-again", "tesela", "tesela-crowded", "tesela-asgi")
 ON_REQUEST = ("litellm", "portkey")
