@@ -258,13 +258,19 @@ def _sqlite(url: URL, wait_s: float) -> Engine:
 
 def _postgresql(url: URL, wait_s: float) -> Engine:
     limit_ms = int(wait_s * 1000)
-    limits = f"-c statement_timeout={limit_ms} -c lock_timeout={limit_ms} -c TimeZone=UTC"
+    # The shorter one is what the server tells us of.
+    limits = f"-c statement_timeout={limit_ms} -c lock_timeout={limit_ms * 9 // 10} -c TimeZone=UTC"
+    connect_s = max(1, min(CONNECT_S, int(wait_s)))
     try:
         from tesela.store.postgres import bounded
 
         engine = create_engine(
             url,
-            connect_args={"connect_timeout": CONNECT_S, "options": limits, "application_name": "tesela"},
+            connect_args={
+                "connect_timeout": connect_s,
+                "options": limits,
+                "application_name": "tesela",
+            },
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=wait_s,
