@@ -67,7 +67,8 @@ class Desk:
     def _changed(self) -> None:
         self.changes += 1
 
-    def call(self, method: str, path: str, body: object = None, by: str = ADMIN) -> Answer:
+    def call(self, method: str, path: str, body: object = None, by: str = ADMIN, *, cut: bool = False) -> Answer:
+        """`cut`: the caller leaves after the body, which was not to end there."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         where, _, query = path.partition("?")
         scope: dict[str, Any] = {
@@ -84,14 +85,16 @@ class Desk:
             "client": ("127.0.0.9", 1),
             "state": {"credential": Credential(principal(self.store, by)), "request_id": "r1"},
         }
-        return asyncio.run(self._drive(scope, data))
+        return asyncio.run(self._drive(scope, data, cut))
 
-    async def _drive(self, scope: dict[str, Any], data: bytes) -> Answer:
+    async def _drive(self, scope: dict[str, Any], data: bytes, cut: bool) -> Answer:
         pieces = [data]
         messages: list[Any] = []
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": pieces.pop()} if pieces else {"type": "http.disconnect"}
+            if not pieces:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": pieces.pop(), "more_body": cut}
 
         async def send(message: Any) -> None:
             messages.append(message)

@@ -1,6 +1,7 @@
 """Secrets over HTTP: what each permission allows, what a wrong request is told, and that no error repeats a value."""
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,13 @@ def test_a_body_that_is_too_large_is_refused(scope: Desk, size: int, status: int
 @pytest.mark.parametrize("data", [b"[]", b"{", b'"x"', b"\xff", b'{"scope": "s", "string_value": "\\ud800"}'])
 def test_a_body_that_is_no_object_is_refused(scope: Desk, data: bytes) -> None:
     assert scope.call("POST", f"{P}/put", data, ANN).status == 400
+
+
+def test_a_caller_who_leaves_in_the_middle_changes_nothing_and_is_no_fault_of_ours(scope: Desk) -> None:
+    whole = json.dumps({"scope": "s", "key": "k", "string_value": "new"}).encode()
+    for size in (1, 20, len(whole)):
+        assert scope.call("POST", f"{P}/put", whole[:size], ANN, cut=True).status == 408
+    assert got(scope) == VALUE.encode()
 
 
 def test_the_largest_value_fits(scope: Desk) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tesela.errors import InvalidRequest, MethodNotAllowed, PathNotFound, TeselaError, TooLarge
+from tesela.errors import InvalidRequest, MethodNotAllowed, PathNotFound, RequestTimeout, TeselaError, TooLarge
 from tesela.wire import problem
 from tesela.wire.document import Document, decode, encode
 
@@ -22,12 +22,15 @@ def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 async def body(request: Request) -> bytes:
-    """The request's body.  Raises TooLarge."""
+    """The request's body.  Raises TooLarge, and RequestTimeout when the caller has left before its end."""
     out = bytearray()
-    async for piece in request.stream():
-        out += piece
-        if len(out) > MAX_BYTES:
-            raise TooLarge(f"the request body is larger than {MAX_BYTES // 1024} KiB")
+    try:
+        async for piece in request.stream():
+            out += piece
+            if len(out) > MAX_BYTES:
+                raise TooLarge(f"the request body is larger than {MAX_BYTES // 1024} KiB")
+    except ClientDisconnect as exc:
+        raise RequestTimeout("the caller left before the request was complete") from exc
     return bytes(out)
 
 
