@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,7 +50,9 @@ def alive(pid: int) -> bool:
 class Served:
     """One server.  As a context it ends with the test, whatever the test did."""
 
-    def __init__(self, folder: Path, *arguments: str, file: str = FILE, wait: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, file: str = FILE, wait: bool = True, environ: Mapping[str, str] = {}
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder, self.home = folder, folder / "home"
         self.configuration = folder / "tesela.yaml"
@@ -59,7 +61,7 @@ class Served:
             name: content
             for name, content in os.environ.items()
             if not name.startswith(("TESELA_", "DATABRICKS_", "PYTHON")) and not name.lower().endswith("_proxy")
-        } | {"TESELA_HOME": str(self.home), "PYTHONWARNINGS": "error"}
+        } | {"TESELA_HOME": str(self.home), "PYTHONWARNINGS": "error", **environ}
         self.noise = folder / f"stderr-{time.monotonic_ns()}"
         with self.noise.open("wb") as err:
             self.process = subprocess.Popen(
@@ -139,6 +141,14 @@ class Served:
         connection.request(
             "POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {self.token if token is None else token}"}
         )
+
+    def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+        """One request to the control plane, on a connection of its own."""
+        with self.connected() as connection:
+            headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line beside the server."""

@@ -18,8 +18,10 @@ from tesela.control import (
     identity,
     oidc,
     permissions,
+    scim,
     secrets,
     serving_routes,
+    token_management,
     tokens,
 )
 from tesela.control.answers import on_http_exception, told
@@ -27,7 +29,19 @@ from tesela.control.facts import Facts, actor_of
 from tesela.errors import StoreUnavailable, TeselaError
 from tesela.snapshot import Credential
 
-PARTS = (health, oidc, identity, client_secrets, serving_routes, permissions, secrets, tokens, audit)
+PARTS = (
+    health,
+    oidc,
+    identity,
+    scim,
+    client_secrets,
+    serving_routes,
+    permissions,
+    secrets,
+    tokens,
+    token_management,
+    audit,
+)
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 PUBLIC: frozenset[str] = oidc.PUBLIC | {health.PATH}
