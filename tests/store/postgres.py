@@ -31,7 +31,7 @@ FAST = (
 QUIET = ("listen_addresses=", "logging_collector=off", "log_min_messages=warning", "max_connections=60")
 
 # The server lives as long as the pipe on standard input, so it cannot outlive tests that were killed.
-KEEPER = '"$@" <&- & server=$!; trap "" INT; read -r _; kill -INT $server; wait $server'
+KEEPER = '"$@" <&- & server=$!; read -r _; kill -INT $server; wait $server'
 
 
 class Missing(Exception):
@@ -152,8 +152,8 @@ def _runs(program: Path) -> bool:
 
 
 def _someone() -> dict[str, Any]:
-    """How to start a process that is not root."""
-    asked: dict[str, Any] = {"cwd": "/", "start_new_session": False}
+    """How to start a process that is not root, and that Ctrl-C does not reach: it ends with the pipe."""
+    asked: dict[str, Any] = {"cwd": "/", "start_new_session": True}
     if os.getuid() == 0:
         asked |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     return asked
