@@ -119,6 +119,7 @@ async def serve(start: Start, ready: int) -> None:
         changed=follower.wake,
         logs=config.home / "logs",
         surroundings=follower.surroundings,
+        counts=lambda: gateway.tally.counts,
     )
     handler = list_models(gateway, int(workspace.created))
     models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]
