@@ -160,13 +160,13 @@ class Secrets:
         """False for a scope that is not there."""
         with self._database.read() as connection:
             name = _scope(connection, scope)
-            return name is not None and (principal.admin or name in _held(connection, principal, permission))
+            return name is not None and (principal.admin or name in _held(connection, principal, permission, name))
 
     def require(self, principal: Principal, scope: str, permission: SecretPermission) -> None:
         """Raises NotFound when there is no such scope, PermissionDenied when the principal may not do that with it."""
         with self._database.read() as connection:
             name = _there(connection, scope)
-            if not principal.admin and name not in _held(connection, principal, permission):
+            if not principal.admin and name not in _held(connection, principal, permission, name):
                 raise PermissionDenied(
                     f"{principal.name} does not have {permission} permission on scope {name}; whoever has MANAGE on it "
                     "can give it"
@@ -185,12 +185,14 @@ def context(scope: str, key: str) -> str:
     return f"secret/{scope}/{key}"
 
 
-def _held(connection: Connection, principal: Principal, permission: SecretPermission) -> set[str]:
-    """The scopes on which the principal has the permission or more, by itself or through a group."""
+def _held(
+    connection: Connection, principal: Principal, permission: SecretPermission, scope: str | None = None
+) -> set[str]:
+    """The scopes, or of one the name, on which the principal has the permission or more, maybe through a group."""
     enough = SECRET_PERMISSIONS[SECRET_PERMISSIONS.index(permission) :]
-    whom = [principal.id, *principal.groups]
-    rows = connection.execute(select(SECRET_ACLS).where(SECRET_ACLS.c.permission.in_(enough)))
-    return {row.scope for row in rows if row.principal_id in whom}
+    asked = select(SECRET_ACLS.c.scope, SECRET_ACLS.c.principal_id).where(SECRET_ACLS.c.permission.in_(enough))
+    rows = connection.execute(asked if scope is None else asked.where(SECRET_ACLS.c.scope == scope))
+    return {row.scope for row in rows if row.principal_id == principal.id or row.principal_id in principal.groups}
 
 
 def _scope(connection: Connection, scope: str) -> str | None:
