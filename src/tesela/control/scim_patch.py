@@ -151,8 +151,8 @@ def _set(out: dict[str, Any], where: Path, value: Any) -> None:
         if not isinstance(value, Mapping | None):
             raise InvalidRequest("'name' must be an object with 'givenName' and 'familyName'", param="name")
         value = {} if value is None else {**out["name"], **value}
-    elif value is None and where.attribute in ("active", "displayName"):
-        raise InvalidRequest(f"{where.attribute!r} cannot be removed; replace it", param="path")
+    elif value is None and where.attribute in NEEDED:
+        raise InvalidRequest(f"{where.attribute!r} needs a 'value'{NEEDED[where.attribute]}", param="value")
     out[where.attribute] = value
 
 
@@ -173,6 +173,8 @@ CHANGEABLE: Mapping[str, frozenset[str]] = {
     "service_principal": frozenset({"displayName", "externalId", "active", "entitlements", "roles"}),
     "group": frozenset({"displayName", "externalId", "entitlements", "roles", "members"}),
 }
+# The Databricks SDK leaves out a value that is False.
+NEEDED = {"displayName": "", "active": ', and the Databricks SDK leaves out False: write value="false"'}
 NAME_PARTS = ("givenName", "familyName")
 HINTS = {"groups": ": change the members of the group"}
 _DOES = {"add": _add, "replace": _replace, "remove": _remove}
