@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -225,10 +226,35 @@ def test_structured_output(model: Model) -> None:
     assert text.lstrip().startswith("{")
 
 
+def formed(model: Model, schema: Any) -> Any:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    answer = model.chat(WEATHER, response_format=wanted, max_tokens=200, temperature=0)["choices"][0]
+    return json.loads(answer["message"]["content"])
+
+
 def test_a_schema_that_the_engine_cannot_take(model: Model) -> None:
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#/$defs/Nowhere"}}}
-    with pytest.raises(UpstreamRejected, match="cannot resolve"):
-        model.chat(WEATHER, response_format=wanted)
+    with pytest.raises(UpstreamRejected, match="Invalid pattern"):
+        formed(model, {"type": "string", "pattern": "^(ab$"})
+    with pytest.raises(UpstreamRejected, match="'grammar', or a 'pattern'"):
+        model.chat(WEATHER, grammar="root ::= (")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": {"const": 1}, "b": False}, "required": ["a"]},
+        {"type": "object", "properties": {"a": True, "b": {"const": 1}}, "required": ["b"]},
+        {"type": "object", "properties": {"b": {"const": 1}}, "required": ["b"], "additionalProperties": {}},
+        {"type": "array", "items": False},
+        {"type": "array", "prefixItems": [{"const": 1}, {"const": "x"}], "items": False, "minItems": 2},
+        {"$defs": {"n": {"enum": [1, 2]}, "any": True}, "$ref": "#/$defs/n"},
+        {"enum": [1, "two", None]},
+        {"anyOf": [{"const": 1}, {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}]},
+    ],
+)
+def test_schemas_as_json_schema_has_them(model: Model, schema: Any) -> None:
+    answer = formed(model, schema)
+    jsonschema.Draft202012Validator(schema).validate(answer)
 
 
 def test_a_prompt_beyond_the_context(model: Model) -> None:

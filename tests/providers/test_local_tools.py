@@ -289,3 +289,31 @@ def test_schemas_that_would_stop_the_engine_for_everybody() -> None:
         assert caught.value.param == "response_format"
         with pytest.raises(InvalidRequest, match=text):
             sent(tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "strin"}}}},
+         "response_format.json_schema.schema.type"),
+        ({"tools": [WEATHER, {"type": "function", "function": {"name": "f", "parameters": {"items": 5}}}]},
+         "tools[1].function.parameters.items"),
+        ({"tools": [WEATHER, {"type": "function", "function": {"name": "f", "parameters": {"items": 5}}}],
+          "tool_choice": {"type": "function", "function": {"name": "f"}}},
+         "tools[1].function.parameters.items"),
+    ],
+)  # fmt: skip
+def test_a_wrong_schema_is_refused_with_its_field(fields: Any, param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        sent(**fields)
+    assert caught.value.param == param
+
+
+def test_arguments_are_an_object_whose_properties_may_be_anything() -> None:
+    parameters = {"description": "x", "properties": {"a": True}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+    call, _ = variants(tools=[tool])
+    assert isinstance(call["properties"]["arguments"]["properties"]["a"]["type"], list)
+    bare = {"type": "function", "function": {"name": "f", "parameters": {"description": "x"}}}
+    call, _ = variants(tools=[bare])
+    assert call["properties"]["arguments"] == {"description": "x", "type": "object"}

@@ -23,6 +23,7 @@ from tesela.providers.local_engine import (
     reader,
     refused,
 )
+from tesela.providers.local_grammar import rooted
 from tesela.serving import Capabilities
 from tesela.wire import check
 from tesela.wire.document import TRUE, Document, encode, raw
@@ -64,6 +65,7 @@ def translate(call: Call) -> Exchange:
         # A small model that may call again calls again, for ever.  With the result before it, it answers in words.
         chat.choice = "none"
     _possible(chat, body, capabilities)
+    local_tools.check_schemas(chat, _functions(document))
     for name, number in capabilities.defaults:
         body.setdefault(name, raw(number))
     body |= {"model": raw(call.upstream.model), "stream": TRUE, "stream_options": USAGE}
@@ -93,6 +95,12 @@ def _fits(chat: Chat, capabilities: Capabilities) -> None:
         raise InvalidRequest(text, param="messages", reason="context_length_exceeded")
 
 
+def _functions(document: Document) -> list[str]:
+    """The names of the functions as the request lists them."""
+    tools = check.read(document, "tools", check.CHAT) or []
+    return [tool.function.name if tool.function is not None else "" for tool in tools]
+
+
 def _form(body: Document, chat: Chat, *, native: bool) -> None:
     """What form the answer must have.  Where it is JSON to be read back, the stop strings are ours to look for."""
     if native:
@@ -102,7 +110,7 @@ def _form(body: Document, chat: Chat, *, native: bool) -> None:
         return
     wanted = local_tools.format_schema(chat.format)
     if wanted is not None:
-        body["response_format"] = _schema_format(wanted)
+        body["response_format"] = _schema_format(rooted(wanted))
     if chat.stop:
         body["stop"] = raw(chat.stop)
 
@@ -126,7 +134,6 @@ def _possible(chat: Chat, body: Document, capabilities: Capabilities) -> None:
         raise InvalidRequest("'grammar' cannot be used with 'tools' or 'response_format'", param="grammar")
     if chat.logprobs and chat.choice != "none":
         raise Unsupported("'logprobs' cannot be given for an answer that may call tools", param="logprobs")
-    local_tools.check_schemas(chat)
 
 
 def _chunks(call: Call, chat: Chat, *, held: bool) -> Chunks:

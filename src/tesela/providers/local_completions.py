@@ -21,6 +21,7 @@ from tesela.providers.local_engine import (
     reader,
     refused,
 )
+from tesela.providers.local_grammar import engine_form, rooted
 from tesela.providers.local_schema import bounded
 from tesela.serving import Capabilities
 from tesela.wire import check
@@ -89,7 +90,9 @@ def _possible(asked: Completions, body: Document, capabilities: Capabilities) ->
     if asked.echo and not capabilities.echo and not isinstance(asked.prompts[0], str):
         raise Unsupported("'echo' needs the prompt as text, not as token ids", param="echo")
     if "json_schema" in body:
-        bounded(value(body, "json_schema"), "json_schema")
+        schema = value(body, "json_schema")
+        bounded(schema, "json_schema")
+        body["json_schema"] = raw(rooted(engine_form(schema, "json_schema")))
     if "grammar" in body and "json_schema" in body:
         raise InvalidRequest("'grammar' and 'json_schema' cannot be used together", param="grammar")
 

@@ -3,6 +3,7 @@
 Everything else in it (timings, fingerprints, ids of its own) is left where it is.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -147,10 +148,16 @@ def refused(told: Told, status: int | None = None, retry_after_s: int | None = N
     if status >= 500 or status < 400:
         text = f"the local model failed: {told.message or 'it gave no reason'}"
         return UpstreamFailed(text, upstream_status=status)
-    message = told.message.removeprefix(NOISE)
+    message = told.message.removeprefix(NOISE).removeprefix(SAMPLERS)
+    field = _FIELD.match(message)
     text = f"the local model refused the request: {message or 'it gave no reason'}"
-    return UpstreamRejected(text, upstream_status=status)
+    if message == BAD_GRAMMAR:
+        text = "the local model refused the request: 'grammar', or a 'pattern' in a schema, cannot be read"
+    return UpstreamRejected(text, param=field[1] if field else None, upstream_status=status)
 
 
 OVERFLOW = "exceed_context_size_error"
+SAMPLERS = "Failed to initialize samplers: "
+BAD_GRAMMAR = "failed to parse grammar"
+_FIELD = re.compile(r"Field '(\w+)'")
 NOISE = "Unable to generate parser for this template. Automatic parser generation failed: "

@@ -6,7 +6,7 @@ by name: llama.cpp would take it without a word and do nothing.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -60,34 +60,37 @@ MAX_WINDOW = 65536
 WINDOW = check.rule(Annotated[int, Meta(ge=-1, le=MAX_WINDOW)], f"must be an integer from -1 to {MAX_WINDOW}")
 """How many tokens a sampler looks back.  The engine sets aside memory for as many as it is told."""
 
+MOST = 1000
+"""Far above what any sampler can use; the engine takes numbers beyond its own range for infinite without a word."""
+SHARE = check.rule(Annotated[float, Meta(ge=0, le=1)], "must be a number from 0 to 1")
+AMOUNT = check.rule(Annotated[float, Meta(ge=0, le=MOST)], f"must be a number from 0 to {MOST}")
+Sampler = Literal["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"]
+"""The names in the engine's own list (`GET /props`); one that it does not know it leaves out without a word."""
+
 KNOBS: dict[str, check.Rule] = {
     **{
         name: check.SAMPLING[name]
         for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logit_bias")
     },
+    **dict.fromkeys(("min_p", "typical_p", "xtc_probability", "xtc_threshold"), SHARE),
     **dict.fromkeys(
-        (
-            "min_p",
-            "typical_p",
-            "top_n_sigma",
-            "xtc_probability",
-            "xtc_threshold",
-            "dynatemp_range",
-            "dynatemp_exponent",
-            "repeat_penalty",
-            "mirostat_tau",
-            "mirostat_eta",
-            "dry_multiplier",
-            "dry_base",
-        ),
-        check.NUMBER,
+        ("dynatemp_range", "dynatemp_exponent", "mirostat_tau", "mirostat_eta", "dry_multiplier", "dry_base"), AMOUNT
     ),
-    **dict.fromkeys(("repeat_last_n", "dry_penalty_last_n", "dry_allowed_length"), WINDOW),
+    "top_n_sigma": check.rule(Annotated[float, Meta(ge=-1, le=MOST)], f"must be a number from -1 to {MOST}"),
+    "repeat_penalty": check.rule(Annotated[float, Meta(gt=0, le=MOST)], f"must be a number above 0 and up to {MOST}"),
+    **dict.fromkeys(("repeat_last_n", "dry_penalty_last_n"), WINDOW),
+    "dry_allowed_length": check.rule(
+        Annotated[int, Meta(ge=0, le=MAX_WINDOW)], f"must be an integer up to {MAX_WINDOW}"
+    ),
     "top_k": check.rule(Annotated[int, Meta(ge=0, le=2**31 - 1)], "must be an integer of at least 0"),
     "mirostat": check.rule(Literal[0, 1, 2], "must be 0, 1 or 2"),
     "t_max_predict_ms": check.rule(Annotated[int, Meta(ge=0, le=2**31 - 1)], "must be an integer of at least 0"),
     **dict.fromkeys(("ignore_eos", "cache_prompt"), check.FLAG),
-    **dict.fromkeys(("samplers", "dry_sequence_breakers"), check.rule(list[str], "must be a list of strings")),
+    "samplers": check.rule(list[Sampler], f"must be a list of samplers: {', '.join(get_args(Sampler))}"),
+    "dry_sequence_breakers": check.rule(
+        Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)],
+        "must be a list of at least one string, none of them empty",
+    ),
     "grammar": check.rule(Annotated[str, Meta(max_length=16384)], "must be a string of at most 16384 characters"),
 }
 """What the engine's sampler takes.  The last names are llama.cpp's own, for callers who know it."""

@@ -7,6 +7,7 @@ it on SmolLM2-135M.
 
 from typing import Any
 
+from tesela.providers.local_grammar import SHAPING, engine_form
 from tesela.providers.local_schema import bounded, closed, closed_object, enforced, moved
 from tesela.wire.document import encode
 from tesela.wire.forms import Chat, Message, ResponseFormat, Tool
@@ -18,6 +19,7 @@ FORCED = """Answer with JSON. Call one of these functions as {"name": ..., "argu
 """
 OTHERWISE = """
 Otherwise talk to the user as {"reply": "..."}."""
+_FORMAT = "response_format.json_schema.schema"
 
 
 def schema(chat: Chat) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def schema(chat: Chat) -> dict[str, Any]:
     variants: list[dict[str, Any]] = []
     for tool in chat.tools:
         if tool.function is not None:
-            arguments = moved(closed(tool.function.parameters), f"/anyOf/{len(variants)}/properties/arguments")
+            parameters = engine_form(_object(tool.function.parameters), f"tools[{tool.function.name}]")
+            arguments = moved(closed(parameters), f"/anyOf/{len(variants)}/properties/arguments")
             variants.append(closed_object(name={"const": tool.function.name}, arguments=arguments))
     if chat.choice == "auto":
         at = f"/anyOf/{len(variants)}/properties/reply"
@@ -33,22 +36,38 @@ def schema(chat: Chat) -> dict[str, Any]:
     return {"anyOf": variants}
 
 
+def _object(parameters: dict[str, Any] | None) -> dict[str, Any]:
+    """Arguments are an object, also where their schema does not say so."""
+    if not parameters:
+        return closed_object()
+    return parameters if SHAPING & parameters.keys() else {**parameters, "type": "object"}
+
+
 def format_schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
-    """The schema that a response format asks for; None for text."""
+    """The schema that a response format asks for, as the engine takes it; None for text."""
     if wanted is None:
         return None
-    return wanted.json_schema.schema if wanted.json_schema is not None else {"type": "object"}
+    return engine_form(wanted.json_schema.schema, _FORMAT) if wanted.json_schema is not None else {"type": "object"}
 
 
-def check_schemas(chat: Chat) -> None:
-    """Raises InvalidRequest for schemas that the engine cannot bear, Unsupported for strict ones it cannot follow."""
-    bounded([tool.function.parameters for tool in chat.tools if tool.function is not None], "tools")
-    bounded(format_schema(chat.format), "response_format")
-    if chat.format is not None and chat.format.json_schema is not None and chat.format.json_schema.strict:
-        enforced(chat.format.json_schema.schema, "response_format.json_schema.schema")
-    for position, tool in enumerate(chat.tools):
-        if tool.function is not None and tool.function.strict:
-            enforced(tool.function.parameters, f"tools[{position}].function.parameters")
+def check_schemas(chat: Chat, sent: list[str]) -> None:
+    """Raises InvalidRequest for schemas that the engine cannot bear, Unsupported for those that it cannot follow.
+
+    `sent` are the names of all functions of the request, in its order: what may be called now may be fewer.
+    """
+    functions = [tool.function for tool in chat.tools if tool.function is not None]
+    bounded([function.parameters for function in functions], "tools")
+    for function in functions:
+        at = f"tools[{sent.index(function.name)}].function.parameters"
+        if function.strict:
+            enforced(function.parameters, at)
+        engine_form(_object(function.parameters), at)
+    wanted = chat.format.json_schema if chat.format is not None else None
+    if wanted is not None:
+        bounded(wanted.schema, "response_format")
+        if wanted.strict:
+            enforced(wanted.schema, _FORMAT)
+        engine_form(wanted.schema, _FORMAT)
 
 
 def instructions(tools: list[Tool], *, forced: bool) -> str:
