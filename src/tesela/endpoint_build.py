@@ -228,13 +228,13 @@ def _entity(around: Surroundings, asked: ServedEntityInput, at: str, percentage:
         raise ConfigError(
             f"{around.places(f'{at}.entity_name')}: there is no local model {_short(local_name(asked))!r}; {there}"
         )
-    shown = msgspec.structs.replace(asked, foundation_model=foundation_model(engine))
+    shown = msgspec.structs.replace(asked, foundation_model=foundation_model(engine, local_name(asked)))
     return local_entity(shown, engine, percentage, around.timeouts)
 
 
-def foundation_model(engine: EngineAddress) -> FoundationModel:
-    """How the API shows a local model."""
-    return FoundationModel(engine.name, engine.display_name or engine.name, engine.description or None)
+def foundation_model(engine: EngineAddress, name: str) -> FoundationModel:
+    """How the API shows a local model, by the name that was asked for."""
+    return FoundationModel(name, engine.display_name or name, engine.description or None)
 
 
 def local_entity(asked: ServedEntityInput, engine: EngineAddress, percentage: int, timeouts: Timeouts) -> ServedEntity:

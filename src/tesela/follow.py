@@ -67,6 +67,11 @@ class Follower:
     def built(self) -> Built:
         return self._built
 
+    @property
+    def in_trouble(self) -> bool:
+        """Whether what has changed could not be taken over, the last time it was tried."""
+        return self._trouble
+
     def surroundings(self) -> Surroundings:
         """What an endpoint that is asked for now can refer to."""
         with self._change:

@@ -98,7 +98,9 @@ def plan_one(
     if entry is not None and slots is not None:
         # The bound of the entry was for its own number of slots.
         entry = msgspec.structs.replace(entry, limit=None)
-    return _engine(config, model, entry, run_dir, {**given, "name": engine_name})
+    spec, address = _engine(config, model, entry, run_dir, {**given, "name": engine_name})
+    # Answers name the model, whatever the size of the engine.
+    return spec, msgspec.structs.replace(address, model=model_name, display_name=model_name)
 
 
 def startable(config: Config) -> dict[str, frozenset[Task]]:

@@ -149,7 +149,9 @@ def honest(borrowed: BorrowedName, engine: EngineAddress) -> str:
 
 def _local_endpoint(config: Config, workspace: int, name: str, engine: EngineAddress, description: str) -> Endpoint:
     served = re.sub(r"[.:/]", "-", engine.name)
-    asked = ServedEntityInput(name=served, entity_name=engine.name, foundation_model=foundation_model(engine))
+    asked = ServedEntityInput(
+        name=served, entity_name=engine.name, foundation_model=foundation_model(engine, engine.name)
+    )
     traffic = TrafficConfig((Route(100, served_model_name=served, served_entity_name=served),))
     return Endpoint(
         name=name,

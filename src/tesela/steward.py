@@ -6,9 +6,10 @@ and changes nothing else.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +18,7 @@ from tesela.addresses import EngineAddress
 from tesela.bell import Bell
 from tesela.config import Config
 from tesela.endpoint_build import local_name
-from tesela.engine.supervisor import Supervisor
+from tesela.engine.spec import EngineSpec, EngineState
 from tesela.errors import StoreUnavailable, TeselaError
 from tesela.records import Contents, StoredEndpoint
 from tesela.serving import EndpointConfig
@@ -29,12 +30,36 @@ from tesela.told import ServerState, write_state
 POLL_S = 0.25
 """How often the store is asked whether another server, or the command line, has changed it."""
 
+AGAIN_S = 30.0
+"""After this long an engine that an endpoint in service needs, and that could not be brought, is tried again."""
+
 
 class Wanted(NamedTuple):
     """An engine that endpoints of the store need."""
 
     model: str
     slots: int | None
+
+
+class Failure(NamedTuple):
+    """Why an engine could not be brought, and when that is tried again (of the monotonic clock)."""
+
+    why: str
+    until: float
+
+
+class Engines(Protocol):
+    """As much of a supervisor as a steward uses."""
+
+    async def add(self, spec: EngineSpec) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    def states(self) -> list[EngineState]: ...
+
+
+Plan = Callable[..., tuple[EngineSpec, EngineAddress]]
+"""As `local.plan_one`."""
 
 
 class Steward:
@@ -47,8 +72,9 @@ class Steward:
         state: ServerState,
         bell: Bell,
         run_dir: Path,
-        supervisor: Supervisor,
+        supervisor: Engines,
         note: Callable[[str], None],
+        plan: Plan = local.plan_one,
     ) -> None:
         self.contents = contents
         self.state = state
@@ -57,9 +83,10 @@ class Steward:
         self._run_dir = run_dir
         self._supervisor = supervisor
         self._note = note
+        self._plan = plan
         self._making: dict[str, asyncio.Task[None]] = {}
         self._made: dict[str, EngineAddress] = {}
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, Failure] = {}
         self._well = True
 
     async def run(self) -> None:
@@ -110,7 +137,10 @@ class Steward:
 
     def _bring_engines(self) -> None:
         wanted = self._wanted()
-        self._failed = {name: why for name, why in self._failed.items() if name in wanted}
+        now = time.monotonic()
+        self._failed = {
+            name: failure for name, failure in self._failed.items() if name in wanted and now < failure.until
+        }
         for name, one in wanted.items():
             if name not in self._made and name not in self._making and name not in self._failed:
                 self._making[name] = asyncio.create_task(self._make(name, one))
@@ -119,11 +149,11 @@ class Steward:
         """Plan and start one engine; the model is fetched when it is not there."""
         try:
             spec, address = await asyncio.to_thread(
-                local.plan_one, self.state.config, wanted.model, name, self._run_dir, _silent, slots=wanted.slots
+                self._plan, self.state.config, wanted.model, name, self._run_dir, _silent, wanted.slots
             )
             await self._supervisor.add(spec)
         except (TeselaError, OSError) as error:
-            self._failed[name] = str(error)
+            self._failed[name] = Failure(str(error), time.monotonic() + AGAIN_S)
             self._note(f"engine {name}: {error}")
         else:
             self._made[name] = address
@@ -139,6 +169,9 @@ class Steward:
             outcome = self._outcome(endpoint)
             if outcome is None:
                 continue
+            for name, _ in _engines(endpoint.pending):
+                # Whoever asks for it again wants it tried again.
+                self._failed.pop(name, None)
             try:
                 if outcome:
                     await asyncio.to_thread(self._store.endpoints.fail, endpoint.id, endpoint.pending_version, outcome)
@@ -154,7 +187,7 @@ class Steward:
         waiting = False
         for name, _ in _engines(endpoint.pending):
             if name in self._failed:
-                return self._failed[name]
+                return self._failed[name].why
             state = states.get(name)
             if state is not None and state.status == "failed":
                 return f"the engine {name!r} does not get ready: {state.message}"
