@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tesela.cli.remote import connect
+
 CHAT = "/serving-endpoints/chat/invocations"
 EMBED = "/serving-endpoints/embed/invocations"
 
@@ -295,3 +297,26 @@ def on_terminal(tesela: Any, *arguments: str) -> str:
     os.close(ours)
     process.wait(timeout=30)
     return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1:8787", "http://127.0.0.1:8787"),
+        ("localhost:8787/", "http://localhost:8787"),
+        ("LOCALHOST", "http://LOCALHOST"),
+        ("[::1]:8787", "http://[::1]:8787"),
+        ("https://127.0.0.1:8787", "https://127.0.0.1:8787"),
+        ("my-workspace.example.com", "https://my-workspace.example.com"),
+        ("127.0.0.1.example.com", "https://127.0.0.1.example.com"),
+        ("http://far:80/", "http://far:80"),
+    ],
+)
+def test_an_address_without_a_scheme(host: str, url: str) -> None:
+    assert connect(host, "dapi0", {}).host == url
+
+
+def test_a_server_of_this_machine_is_found_without_a_scheme(tesela: Any, chat: Any) -> None:
+    done = tesela("query", "chat", "hi", "--host", chat.host.removeprefix("http://"))
+    assert done.returncode == 0, done.stderr
+    assert len(chat.asked) == 2

@@ -97,3 +97,8 @@ def test_help_imports_nothing_heavy() -> None:
         }
         == set()
     )
+
+
+def test_the_package_is_the_command_too(make_tesela: Any) -> None:
+    done = subprocess.run([sys.executable, "-m", "tesela", "--version"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, make_tesela()("--version").stdout)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import click
 import requests
@@ -34,10 +34,16 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 HINTS = {
     401: "Pass --token, or set DATABRICKS_TOKEN; `tesela tokens create` makes one.",
-    404: "`tesela endpoints list` shows what there is.",
     429: "Try again a little later.",
     503: "Try again a little later.",
 }
+MISSING = (
+    ("/api/2.0/preview/scim/", "`tesela principals list` shows who there is."),
+    ("/api/2.0/secrets/", "`tesela secrets scopes list` shows what there is."),
+    ("/api/2.0/permissions/", "`tesela principals list` shows who there is."),
+    ("", "`tesela endpoints list` shows what there is."),
+)
+"""What to say when something is not there, by how the path begins."""
 
 
 class Bearer(AuthBase):
@@ -61,28 +67,31 @@ class Remote:
     def __init__(self, host: str, access_token: str) -> None:
         self.host = host
         self.access_token = access_token
-        self.session = requests.Session()
+        self.session = session(host)
         self.session.auth = Bearer(access_token)
-        # A proxy has no business between two programs on one machine.
-        self.session.trust_env = urlsplit(host).hostname not in LOOPBACK
 
-    def get(self, path: str) -> Any:
-        with self._call("GET", path) as response:
-            return _json(response)
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer; what is None in the query is left out."""
+        given = {name: found for name, found in query.items() if found is not None}
+        return self.send("GET", f"{path}?{urlencode(given)}" if given else path)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        with self._call("POST", path, body) as response:
-            return _json(response)
+        return self.send("POST", path, body)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer, None when it has no body."""
+        with self._call(method, path, body) as response:
+            return None if response.status_code == requests.codes.no_content else _json(response)
 
     @contextmanager
     def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[bytes]]:
         """The pieces of an answer's body as they arrive."""
-        with self._call("POST", path, body) as response, _plain_failures(self.host):
+        with self._call("POST", path, body) as response, plain_failures(self.host):
             yield _as_they_come(response)
 
     @contextmanager
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[requests.Response]:
-        with _plain_failures(self.host):
+        with plain_failures(self.host):
             response = self.session.request(
                 method,
                 self.host + path,
@@ -94,6 +103,13 @@ class Remote:
             if response.status_code >= 400:
                 raise _refusal(response)
             yield response
+
+
+def session(host: str) -> requests.Session:
+    made = requests.Session()
+    # A proxy has no business between two programs on one machine.
+    made.trust_env = urlsplit(host).hostname not in LOOPBACK
+    return made
 
 
 def _as_they_come(response: requests.Response) -> Iterator[bytes]:
@@ -116,7 +132,8 @@ def options(function: Function) -> Function:
         "--token",
         envvar="DATABRICKS_TOKEN",
         show_envvar=True,
-        help="Access token. Default: the one that serve keeps.",
+        help="Access token. Default: one got with DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or the one that "
+        "serve keeps.",
     )
     host = click.option(
         "--host",
@@ -128,7 +145,11 @@ def options(function: Function) -> Function:
 
 
 def connect(host: str | None, access_token: str | None, environ: Mapping[str, str] = os.environ) -> Remote:
-    """The server that the flags name, else the local one with the access token that `tesela serve` keeps at home."""
+    """The server that the flags name, else the local one with the access token that `tesela serve` keeps at home.
+
+    A service principal's id and secret in the environment come before that token, and after one that was given.
+    """
+    from tesela.cli import oauth
     from tesela.config import load
 
     if host and access_token:
@@ -136,10 +157,15 @@ def connect(host: str | None, access_token: str | None, environ: Mapping[str, st
     config = load(None, environ, {})
     configured = _local_address(config.settings.host, config.settings.port)
     chosen = _with_scheme(host) if host else _kept(config.home, "address") or configured
+    if not access_token:
+        access_token = oauth.access_token(chosen, environ)
     if not access_token and urlsplit(chosen).hostname in LOOPBACK:
         access_token = _kept(config.home, "token")
     if not access_token:
-        raise ConfigError(f"there is no access token for {chosen}: pass --token or set DATABRICKS_TOKEN")
+        raise ConfigError(
+            f"there is no access token for {chosen}: pass --token or set DATABRICKS_TOKEN, "
+            "or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
+        )
     return Remote(chosen, access_token)
 
 
@@ -150,9 +176,12 @@ def _local_address(host: str, port: int) -> str:
 
 
 def _with_scheme(host: str) -> str:
-    """As the Databricks SDK reads it: an address without a scheme is https."""
+    """As the Databricks SDK reads it: an address without a scheme is https, but on this machine, where `serve` speaks
+    http."""
     host = host.rstrip("/")
-    return host if "://" in host else "https://" + host
+    if "://" in host:
+        return host
+    return ("http://" if urlsplit("//" + host).hostname in LOOPBACK else "https://") + host
 
 
 def _kept(home: Path, name: str) -> str | None:
@@ -166,7 +195,7 @@ def _kept(home: Path, name: str) -> str | None:
 
 
 def _json(response: requests.Response) -> Any:
-    with _plain_failures(response.url):
+    with plain_failures(response.url):
         body = response.content
     try:
         return response.json()
@@ -177,7 +206,7 @@ def _json(response: requests.Response) -> Any:
 
 
 @contextmanager
-def _plain_failures(host: str) -> Iterator[None]:
+def plain_failures(host: str) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as exc:
@@ -213,8 +242,12 @@ def _innermost(exc: BaseException) -> str:
 
 def _refusal(response: requests.Response) -> UpstreamError:
     sentence = message_of(response.content, response.reason)
+    address = response.url.partition("?")[0]
     hint = HINTS.get(response.status_code, "")
-    text = f"{response.url} answered {response.status_code}: {sentence}"
+    if response.status_code == requests.codes.not_found:
+        path = urlsplit(address).path
+        hint = next(text for start, text in MISSING if path.startswith(start))
+    text = f"{address} answered {response.status_code}: {sentence}"
     if hint:
         text = f"{text.rstrip('.')}. {hint}"
     return UpstreamRejected(text, upstream_status=response.status_code)
