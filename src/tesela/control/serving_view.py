@@ -136,9 +136,10 @@ def _entity(stored: Stored, entity: Json, frame: Frame, pending: bool) -> Json:
         "creator": stored.endpoint.creator,
     }
     if not entity.get("external_model"):
-        engine = stored.around.engine(msgspec.convert(entity, ServedEntityInput))
+        asked = msgspec.convert(entity, ServedEntityInput)
+        engine = stored.around.engine(asked)
         if engine is not None:
-            out["foundation_model"] = msgspec.to_builtins(foundation_model(engine))
+            out["foundation_model"] = msgspec.to_builtins(foundation_model(engine, local_name(asked)))
     if frame.permission != "CAN_MANAGE":
         # What a model's process is told through its environment is its owner's business.
         out.pop("environment_vars", None)
