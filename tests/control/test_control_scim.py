@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from sqlalchemy import select
 from tests.control.desk import Answer, Desk
 from tests.store.people import ADMIN, ANN, APPLICATION, BOB, ROBOT, TEAM, actor, group
 
 from tesela.control import identity, scim
+from tesela.control.scim_shape import CORE
+from tesela.store.store import Store
 from tesela.store.tables import AUDIT
 
 PATH = "/api/2.0/preview/scim/v2"
@@ -314,6 +317,9 @@ def test_who_is_no_admin_reads_and_changes_nothing(desk: Desk) -> None:
         (USERS, {"userName": "a@example.com", "roles": [{"value": str(n)} for n in range(101)]}, "roles"),
         (USERS, {"userName": "a@example.com", "entitlements": [5]}, "entitlements"),
         (USERS, {"userName": "a@example.com", "groups": {"value": TEAM}}, "groups"),
+        (USERS, {"userName": "a@example.com", "groups": [{"value": ANN}]}, "groups"),
+        (USERS, {"userName": "a@example.com", "groups": [{"value": "'; DROP TABLE members; --"}]}, "groups"),
+        (ROBOTS, {"groups": [{"value": "77"}]}, "groups"),
         (USERS, {"userName": "a@example.com", "externalId": "x" * 300}, "externalId"),
         (GROUPS, {}, "displayName"),
         (GROUPS, {"displayName": "g", "members": [{"value": "77"}]}, "members"),
@@ -359,6 +365,47 @@ def test_me(desk: Desk) -> None:
     robot = desk.call("GET", f"{PATH}/Me", by=ROBOT).json()
     assert (robot["id"], robot["userName"], robot["displayName"]) == (ROBOT, APPLICATION, "robot")
     assert set(desk.call("GET", f"{PATH}/Me?attributes=userName", by=BOB).json()) == {"schemas", "id", "userName"}
+
+
+def test_me_is_there_without_a_store(world: Any, tmp_path: Path) -> None:
+    gone = Store(tmp_path, "postgresql://nobody@127.0.0.1:1/nothing", key=bytes(32))
+    world.facts = msgspec.structs.replace(world.facts, store=lambda: gone)
+    found = world.call("GET", f"{PATH}/Me")
+    assert (found.status, found.json()["id"]) == (200, world.admin.id)
+    assert found.json()["userName"] == "admin@localhost"
+    assert world.call("GET", USERS).json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+    changed = world.call("POST", USERS, {"userName": "ann@example.com"})
+    assert (changed.status, changed.headers["retry-after"]) == (503, "5")
+
+
+def test_what_terraform_sends(desk: Desk) -> None:
+    """The requests of its resources for users, groups, members, entitlements and service principals, in its order."""
+    user = {"schemas": [f"{CORE}User"], "userName": "t@example.com", "displayName": "T", "active": True}
+    made = desk.call("POST", USERS, {**user, "entitlements": [{"value": "allow-cluster-create"}]}).json()
+    fields = "attributes=userName,displayName,active,externalId,entitlements"
+    found = desk.call("GET", f"{USERS}/{made['id']}?{fields}").json()
+    assert {name: found[name] for name in user if name != "schemas"} == {
+        name: one for name, one in user.items() if name != "schemas"
+    }
+    desk.call("PUT", f"{USERS}/{made['id']}", {**user, "displayName": "T2", "groups": made["groups"]})
+    assert desk.call("GET", f"{USERS}/{made['id']}?{fields}").json()["displayName"] == "T2"
+    crew = desk.call("POST", GROUPS, {"schemas": [f"{CORE}Group"], "displayName": "crew"}).json()
+    path = f"{GROUPS}/{crew['id']}"
+    assert patch(desk, path, {"op": "add", "path": "members", "value": [{"value": made["id"]}]}).status == 204
+    assert desk.call("GET", f"{path}?attributes=members").json()["members"][0]["value"] == made["id"]
+    grant = {"op": "replace", "path": "entitlements", "value": [{"value": "workspace-access"}]}
+    assert patch(desk, path, grant).status == 204
+    assert patch(desk, path, {**grant, "op": "remove"}).status == 204
+    assert "entitlements" not in desk.call("GET", f"{path}?attributes=entitlements").json()
+    assert patch(desk, path, {"op": "remove", "path": f'members[value eq "{made["id"]}"]'}).status == 204
+    assert "members" not in desk.call("GET", path).json()
+    assert names(desk.call("GET", f"{GROUPS}?filter=displayName%20eq%20%22crew%22"), "id") == [crew["id"]]
+    robot = {"schemas": [f"{CORE}ServicePrincipal"], "displayName": "svc", "active": True}
+    svc = desk.call("POST", ROBOTS, robot).json()
+    found = desk.call("PUT", f"{ROBOTS}/{svc['id']}", {**robot, "applicationId": svc["applicationId"]})
+    assert (found.status, found.json()) == (200, svc)
+    for one in (f"{ROBOTS}/{svc['id']}", path, f"{USERS}/{made['id']}"):
+        assert (desk.call("DELETE", one).status, desk.call("GET", one).status) == (204, 404)
 
 
 def test_changes_are_in_the_audit(desk: Desk) -> None:

@@ -101,8 +101,8 @@ class Identities:
         with self._database.change(by, f"{kind}s.create", name, "principals") as change:
             made = rows.make(change, new)
             rows.add_members(change.connection, made, frozenset(members))
-            for group_id in dict.fromkeys(groups):
-                rows.add_members(change.connection, rows.get(change.connection, group_id, "group"), [made.id])
+            for group in rows.groups(change.connection, groups):
+                rows.add_members(change.connection, group, [made.id])
             return made
 
     def revise(self, by: Actor, id: str, revision: Callable[[Entry], Revision], kind: Kind | None = None) -> Entry:

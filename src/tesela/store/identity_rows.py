@@ -68,6 +68,15 @@ def find(connection: Connection, kind: Kind, name: str) -> Identity | None:
     return None if row is None else _identity(row)
 
 
+def groups(connection: Connection, ids: Collection[str]) -> list[Identity]:
+    """Raises InvalidRequest for an id that is none of a group."""
+    found = {one.id: one for one in _by_ids(connection, ids) if one.kind == "group"}
+    missing = next((one for one in ids if one not in found), None)
+    if missing is not None:
+        raise InvalidRequest(f"there is no group with id {missing[:64]!r}", param="groups")
+    return list(found.values())
+
+
 def all_of(connection: Connection, kind: Kind | None = None) -> list[Identity]:
     """The oldest first."""
     found = _select() if kind is None else _select().where(PRINCIPALS.c.kind == kind)
