@@ -37,7 +37,22 @@ TABLE = {
         "tesela.cli.query",
         "Send a prompt to an endpoint and print the answer as it comes.",
     ),
-    "endpoints": ("tesela.cli.endpoints", "Show the endpoints of a server."),
+    "endpoints": (
+        "tesela.cli.endpoints",
+        "Show, make, change and delete the endpoints of a server.",
+    ),
+    "principals": (
+        "tesela.cli.principals",
+        "Show, make and delete users, groups and service principals.",
+    ),
+    "secrets": (
+        "tesela.cli.secrets",
+        "Keep keys of providers in the server's store, and say who may use them.",
+    ),
+    "audit": (
+        "tesela.cli.audit",
+        "List who changed what on a server, and what was refused.",
+    ),
     "tokens": (
         "tesela.cli.tokens",
         "Make, list and revoke access tokens of this machine's server.",

@@ -1,20 +1,21 @@
-"""`tesela endpoints`: what a server offers."""
+"""`tesela endpoints`: what a server offers; what changes it is in modules beside this one."""
 
 from typing import Any
 
 import click
 
-from tesela.cli import remote, screen
+from tesela.cli import endpoints_write, permissions, remote, screen
 
 
 @click.group("endpoints")
 def command() -> None:
-    """Show the endpoints of a server.
+    """Show, make, change and delete the endpoints of a server.
 
     \b
     Examples:
       tesela endpoints list
       tesela endpoints get databricks-gte-large-en --json
+      tesela endpoints create -f endpoint.yaml
     """
 
 
@@ -70,6 +71,10 @@ def get(name: str, as_json: bool, host: str | None, token: str | None) -> None:
             )
         )
     screen.show_table(("", ""), [fact for fact in facts if fact[1]], empty="")
+
+
+for _one in (endpoints_write.create, endpoints_write.update, endpoints_write.delete, permissions.command):
+    command.add_command(_one)
 
 
 def _ready(endpoint: dict[str, Any]) -> str:
