@@ -4,6 +4,7 @@ The external model behind them is this server's own `echo`, asked over HTTP with
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -142,6 +143,9 @@ def test_a_local_model_by_name(workspace: Any, name: str) -> None:
     figures = api.export_metrics(name).contents.read().decode()
     assert figures.endswith("# EOF\n")
     assert "mem_usage_bytes{" in figures
+    counted = re.search(r"^request_count_total\{.*\} ([0-9]+)$", figures, re.MULTILINE)
+    assert counted is not None
+    assert int(counted[1]) >= 1
 
 
 def test_the_older_form_of_served_entities(workspace: Any, name: str) -> None:

@@ -348,6 +348,25 @@ def test_a_key_can_be_a_secret(world: Any) -> None:
     assert world.snapshot.endpoints["mine"].entities[0].upstream.headers == (("authorization", f"Bearer {KEY}"),)
 
 
+def test_a_secret_that_goes_away_breaks_the_endpoint_and_no_other(world: Any) -> None:
+    by = actor_of(world.principal)
+    world.store.secrets.create_scope(by, "llm")
+    world.store.secrets.put(by, "llm", "openai", KEY.encode())
+    # Names of secrets are found in any case.
+    assert world.call("POST", SERVING, asked("mine", referring("{{secrets/LLM/OpenAI}}"))).status == 200
+    world.call("POST", SERVING, asked("other"))
+    assert world.snapshot.endpoints["mine"].entities[0].upstream.headers == (("authorization", f"Bearer {KEY}"),)
+    world.store.secrets.delete(by, "llm", "openai")
+    world._changed()
+    broken = world.call("GET", f"{SERVING}/mine").json()
+    assert broken["state"] == {"ready": "NOT_READY", "config_update": "NOT_UPDATING"}
+    state = broken["config"]["served_entities"][0]["state"]
+    assert state["deployment"] == "DEPLOYMENT_FAILED"
+    assert "'OpenAI'" in state["deployment_state_message"]
+    assert world.call("GET", f"{SERVING}/other").json()["state"]["ready"] == "READY"
+    assert world.call("DELETE", f"{SERVING}/mine").status == 200
+
+
 def test_a_secret_must_be_there_and_readable(world: Any) -> None:
     by = actor_of(world.principal)
     path = "config.served_entities[0].external_model.openai_config.openai_api_key"
