@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.fakes import contents
 
 from tesela import local
 from tesela.addresses import EngineAddress
@@ -12,6 +13,7 @@ from tesela.engine.models import CATALOGUE, Installed, Manifest
 from tesela.engine.pull import pull
 from tesela.engine.spec import EngineSpec
 from tesela.errors import ConfigError, NotFound
+from tesela.snapshot_build import build
 
 CHAT_MODEL = "smollm2-135m-instruct"
 
@@ -112,12 +114,24 @@ def one(folder: Path, text: str, model: str, **size: int) -> tuple[EngineSpec, E
     return local.plan_one(configured(folder, text), model, f"{model}.s2", folder, lambda *_: None, **size)
 
 
+def test_a_size_in_the_file_gets_an_engine_that_is_not_offered_by_itself(tmp_path: Path) -> None:
+    put_catalogue(tmp_path)
+    entity = f"{{name: m, entity_name: {CHAT_MODEL}, workload_size: Medium}}"
+    text = f"local_models: true\nendpoints:\n- {{name: e, config: {{served_entities: [{entity}]}}}}\n"
+    config = configured(tmp_path, text)
+    planned = local.plan(config, tmp_path, lambda *_: None)
+    assert [spec.slots for spec in planned.specs if spec.name == f"{CHAT_MODEL}.s8"] == [8]
+    endpoints = build(config, planned.addresses, contents()).snapshot.endpoints
+    assert f"{CHAT_MODEL}.s8" not in endpoints
+    assert endpoints["e"].entities[0].admission == f"{CHAT_MODEL}.s8"
+
+
 def test_one_engine_of_a_size_of_its_own(tmp_path: Path) -> None:
     put_catalogue(tmp_path)
     spec, address = one(tmp_path, "workers: 2\n", CHAT_MODEL, slots=2, threads=1)
     assert (spec.name, spec.slots, spec.threads) == (f"{CHAT_MODEL}.s2", 2, 1)
     assert spec.model.endswith(f"{CHAT_MODEL}/model.gguf")
-    assert (address.name, address.model, address.key, address.socket) == (spec.name, spec.name, spec.key, spec.socket)
+    assert (address.name, address.model, address.key, address.socket) == (spec.name, CHAT_MODEL, spec.key, spec.socket)
     assert (address.slots, address.limit, address.capabilities.n_max) == (2, local.QUEUE, 2)
     assert address.display_name == CHAT_MODEL
     assert address.capabilities.system == local.DEFAULTS[CHAT_MODEL][0]

@@ -19,7 +19,7 @@ from tesela.errors import ConfigError
 from tesela.records import StoredEndpoint
 from tesela.serving import Capabilities, Endpoint, Route, TrafficConfig
 from tesela.snapshot import Credential, Principal, Snapshot
-from tesela.snapshot_build import build, entity_names
+from tesela.snapshot_build import build, engines_of_file
 from tesela.wire.tasks import Task
 
 CHAT = EngineAddress(
@@ -236,8 +236,12 @@ def test_models_that_run_elsewhere_are_attached(tmp_path: Path) -> None:
 
 
 def test_the_local_models_that_endpoints_name(tmp_path: Path) -> None:
-    asked = endpoint(external(), local(), local("other"))
-    assert entity_names(configured(tmp_path, asked)) == {"smollm2-135m-instruct", "other"}
+    asked = endpoint(external(), local(), local("other"), {**local("other", workload_size="Medium"), "name": "m"})
+    assert engines_of_file(configured(tmp_path, asked)) == {
+        "smollm2-135m-instruct": ("smollm2-135m-instruct", None),
+        "other": ("other", None),
+        "other.s8": ("other", 8),
+    }
 
 
 def test_credentials_and_version_go_in_as_they_are(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ class EngineAddress(msgspec.Struct, frozen=True):
 
     Either `socket`, the path of its Unix socket, or `origin`.  `key` is presented as a bearer and never shown.
     `model` is the name that the engine knows it by, `limit` how many calls may be in flight from one worker (0: no
-    limit), `slots` how many it works on at once.  `size` is for people: "135M".
+    limit), `slots` how many it works on at once.  `size` is for people: "135M".  `private` is an engine that was
+    brought for endpoints which ask for it, and that is not offered by itself.
     """
 
     name: str
@@ -33,6 +34,7 @@ class EngineAddress(msgspec.Struct, frozen=True):
     base_path: str = "/v1"
     origin: Origin | None = None
     provider: str = "local"
+    private: bool = False
 
     def __repr__(self) -> str:
         return f"EngineAddress({self.name!r})"

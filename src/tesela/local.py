@@ -24,7 +24,7 @@ from tesela.engine.spec import EngineSpec
 from tesela.errors import ConfigError, NotFound
 from tesela.serving import Origin
 from tesela.settings import ModelEntry
-from tesela.snapshot_build import entity_names
+from tesela.snapshot_build import engines_of_file
 from tesela.wire.tasks import Task
 
 Progress = Callable[[str, str, int, int], None]
@@ -53,7 +53,7 @@ class Plan(msgspec.Struct):
 def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
     """What has to run for this configuration.  Raises ConfigError, or EngineError when a model cannot be had."""
     out = Plan([], {})
-    settings, named = config.settings, entity_names(config)
+    settings, named = config.settings, engines_of_file(config)
     declared = {entry.name for entry in settings.models}
     pulled = {model.name: model for model in installed(config.home)}
     for name in (*CATALOGUE, *(name for name in pulled if name not in CATALOGUE)):
@@ -65,6 +65,12 @@ def plan(config: Config, run_dir: Path, progress: Progress) -> Plan:
             _add_declared(out, config, entry, run_dir, progress)
         except (ConfigError, NotFound) as exc:
             raise ConfigError(f"{config.places(f'models[{i}]')}: {exc.message}") from exc
+    for name, one in named.items():
+        # What there is none of is told where the endpoint names it.
+        if one.slots is not None and (one.model in declared or one.model in startable(config)):
+            spec, address = plan_one(config, one.model, name, run_dir, progress, one.slots)
+            out.specs.append(spec)
+            out.addresses[name] = address
     return out
 
 
@@ -100,7 +106,7 @@ def plan_one(
         entry = msgspec.structs.replace(entry, limit=None)
     spec, address = _engine(config, model, entry, run_dir, {**given, "name": engine_name})
     # Answers name the model, whatever the size of the engine.
-    return spec, msgspec.structs.replace(address, model=model_name, display_name=model_name)
+    return spec, msgspec.structs.replace(address, model=model_name, display_name=model_name, private=True)
 
 
 def startable(config: Config) -> dict[str, frozenset[Task]]:

@@ -6,6 +6,7 @@ an endpoint of the store that cannot work takes no other down with it.
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +26,7 @@ from tesela.errors import ConfigError
 from tesela.grants import grants
 from tesela.records import Contents, StoredEndpoint
 from tesela.serving import Endpoint, EndpointConfig, Route, ServedEntityInput, ServingEndpoint, TrafficConfig
+from tesela.sizing import size_of
 from tesela.snapshot import Snapshot
 
 
@@ -115,25 +117,42 @@ def _from_store(one: StoredEndpoint, config: Mapping[str, object], around: Surro
     return build_endpoint(asked, around, id=one.id, source="store", creator=one.creator, created_ms=one.created_ms)
 
 
-def entity_names(config: Config) -> frozenset[str]:
-    """The local models that endpoints of the file name, so that their engines can be started."""
-    found: set[str] = set()
+class Named(NamedTuple):
+    """An engine that endpoints name: the model, and its size where one was asked for."""
+
+    model: str
+    slots: int | None
+
+
+def engines_named(config: EndpointConfig) -> dict[str, Named]:
+    """The engines that an endpoint's local entities are answered by, by the engine's name."""
+    found: dict[str, Named] = {}
+    for entity in (*config.served_entities, *config.served_models):
+        model = local_name(entity)
+        if entity.external_model is None and model:
+            size = size_of(entity)
+            found[size.engine(model)] = Named(model, size.slots)
+    return found
+
+
+def engines_of_file(config: Config) -> dict[str, Named]:
+    """The engines that endpoints of the file name, so that they can be started."""
+    found: dict[str, Named] = {}
     for endpoint in config.settings.endpoints:
-        for entity in (*endpoint.config.served_entities, *endpoint.config.served_models):
-            if entity.external_model is None and local_name(entity):
-                found.add(local_name(entity))
-    return frozenset(found)
+        found |= engines_named(endpoint.config)
+    return found
 
 
 def _built_in(config: Config, engines: Mapping[str, EngineAddress], workspace: int) -> Iterator[Endpoint]:
     """Local models under their own names, and under borrowed ones when that is asked for."""
     listed = {entry.name for entry in config.settings.models}
-    for engine in engines.values():
+    offered = [engine for engine in engines.values() if not engine.private]
+    for engine in offered:
         if config.settings.local_models or engine.name in listed:
             yield _local_endpoint(config, workspace, engine.name, engine, engine.description)
     if config.settings.emulate == "databricks":
         for borrowed in borrowed_names():
-            able = next((one for one in engines.values() if borrowed.task in one.tasks), None)
+            able = next((one for one in offered if borrowed.task in one.tasks), None)
             if able is not None:
                 yield _local_endpoint(config, workspace, borrowed.name, able, honest(borrowed, able))
 

@@ -7,7 +7,7 @@ and changes nothing else.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,12 +17,11 @@ from tesela import local
 from tesela.addresses import EngineAddress
 from tesela.bell import Bell
 from tesela.config import Config
-from tesela.endpoint_build import local_name
 from tesela.engine.spec import EngineSpec, EngineState
 from tesela.errors import StoreUnavailable, TeselaError
 from tesela.records import Contents, StoredEndpoint
 from tesela.serving import EndpointConfig
-from tesela.sizing import size_of
+from tesela.snapshot_build import Named, engines_named
 from tesela.store.contents import read_contents
 from tesela.store.store import Store
 from tesela.told import ServerState, write_state
@@ -32,13 +31,6 @@ POLL_S = 0.25
 
 AGAIN_S = 30.0
 """After this long an engine that an endpoint in service needs, and that could not be brought, is tried again."""
-
-
-class Wanted(NamedTuple):
-    """An engine that endpoints of the store need."""
-
-    model: str
-    slots: int | None
 
 
 class Failure(NamedTuple):
@@ -125,14 +117,14 @@ class Steward:
             self._bell.ring(self.contents.version)
         self._bell.well(self._well)
 
-    def _wanted(self) -> dict[str, Wanted]:
+    def _wanted(self) -> dict[str, Named]:
         """The engines that endpoints of the store need, beside those of the configuration."""
-        found: dict[str, Wanted] = {}
+        found: dict[str, Named] = {}
         for endpoint in self.contents.endpoints:
             # What was given up is kept where nothing served before, and needs no engine.
             pending = endpoint.pending if endpoint.update_state == "IN_PROGRESS" else None
             for config in (endpoint.active, pending):
-                found |= dict(_engines(config))
+                found |= _engines(config)
         return {name: one for name, one in found.items() if name in self._made or name not in self.state.engines}
 
     def _bring_engines(self) -> None:
@@ -145,7 +137,7 @@ class Steward:
             if name not in self._made and name not in self._making and name not in self._failed:
                 self._making[name] = asyncio.create_task(self._make(name, one))
 
-    async def _make(self, name: str, wanted: Wanted) -> None:
+    async def _make(self, name: str, wanted: Named) -> None:
         """Plan and start one engine; the model is fetched when it is not there."""
         try:
             spec, address = await asyncio.to_thread(
@@ -169,7 +161,7 @@ class Steward:
             outcome = self._outcome(endpoint)
             if outcome is None:
                 continue
-            for name, _ in _engines(endpoint.pending):
+            for name in _engines(endpoint.pending):
                 # Whoever asks for it again wants it tried again.
                 self._failed.pop(name, None)
             try:
@@ -185,7 +177,7 @@ class Steward:
         """Empty when all is ready, why it cannot become so, None while it may."""
         states = {state.name: state for state in self._supervisor.states()}
         waiting = False
-        for name, _ in _engines(endpoint.pending):
+        for name in _engines(endpoint.pending):
             if name in self._failed:
                 return self._failed[name].why
             state = states.get(name)
@@ -206,16 +198,9 @@ class Steward:
             await self._supervisor.remove(name)
 
 
-def _engines(config: dict[str, Any] | None) -> Iterator[tuple[str, Wanted]]:
-    """The engines that a configuration names, each by its own name."""
-    if config is None:
-        return
-    asked = msgspec.convert(config, EndpointConfig, strict=False)
-    for entity in (*asked.served_entities, *asked.served_models):
-        model = local_name(entity)
-        if entity.external_model is None and model:
-            size = size_of(entity)
-            yield size.engine(model), Wanted(model, size.slots)
+def _engines(config: dict[str, Any] | None) -> dict[str, Named]:
+    """The engines that a configuration names."""
+    return {} if config is None else engines_named(msgspec.convert(config, EndpointConfig, strict=False))
 
 
 def _silent(_model: str, _stage: str, _done: int, _total: int) -> None:
