@@ -358,6 +358,16 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_change(
     assert version(database) == 2
 
 
+def test_a_connection_that_was_lost_while_nobody_used_it(
+    postgres: Server, postgres_template: str, opening: Callable[..., Database]
+) -> None:
+    database = opening(postgres.database(postgres_template))
+    with database.read() as connection:
+        idle = backend(connection)
+    postgres.execute(f"SELECT pg_terminate_backend({idle}, 10000)")
+    assert version(database) == 1
+
+
 def test_a_connection_that_is_lost_at_the_end_leaves_it_open_what_happened(
     postgres: Server, postgres_template: str, opening: Callable[..., Database]
 ) -> None:
@@ -459,16 +469,24 @@ def test_a_read_is_of_one_moment(store_url: str, opening: Callable[..., Database
     assert (version(reading), scopes(reading)) == (first + 1, ["team"])
 
 
-def test_a_change_that_only_reads_first_still_gets_to_its_end(store_url: str, opening: Callable[..., Database]) -> None:
-    """In SQLite a transaction that began as a reader cannot become the writer once another has written."""
-    one, other = opening(store_url), opening(store_url)
+def test_who_will_write_in_sqlite_is_the_writer_from_the_start(
+    sqlite_template: Path, tmp_path: Path, opening: Callable[..., Database]
+) -> None:
+    """One that began as a reader could not become the writer once another has written."""
+    file = tmp_path / "tesela.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    one, other = opening(f"sqlite:///{file}"), opening(f"sqlite:///{file}")
+
+    def look() -> None:
+        with other.write() as connection:
+            connection.execute(select(SCOPES)).all()
+
     with one.write() as connection:
         connection.execute(select(SCOPES)).all()
+        assert "was locked" in refused(look)
         add_scope(connection, "one")
-    with other.write() as connection:
-        connection.execute(select(SCOPES)).all()
-        add_scope(connection, "other")
-    assert scopes(one) == ["one", "other"]
+    look()
+    assert scopes(other) == ["one"]
 
 
 def test_a_sqlite_file_survives_a_crash_of_the_machine(sqlite_template: Path, tmp_path: Path) -> None:
