@@ -180,7 +180,8 @@ def test_two_endpoints_of_one_name(tmp_path: Path) -> None:
 
 def test_a_file_gets_what_it_asks_for_and_no_more(tmp_path: Path) -> None:
     def names(**settings: Any) -> set[str]:
-        return set(build(configured(tmp_path, endpoint(external()), **settings), ENGINES, contents()).snapshot.endpoints)
+        config = configured(tmp_path, endpoint(external()), **settings)
+        return set(build(config, ENGINES, contents()).snapshot.endpoints)
 
     assert names() == {"e"}
     assert names(local_models=True) == {"e", *ENGINES}

@@ -63,6 +63,24 @@ class Identity(Struct, frozen=True):
     created_s: float = 0.0
 
 
+class IdentityEntry(Struct, frozen=True):
+    """An identity with the groups that it is in itself (not through others) and, of a group, its members."""
+
+    identity: Identity
+    groups: tuple[Identity, ...] = ()
+    members: tuple[Identity, ...] = ()
+
+
+class IdentityRevision(Struct, frozen=True):
+    """What an identity shall be from now on.  `members` are ids; None leaves them as they are."""
+
+    display_name: str
+    active: bool
+    external_id: str | None
+    details: dict[str, Any]
+    members: frozenset[str] | None = None
+
+
 class ClientSecretInfo(Struct, frozen=True):
     """What may be told of an OAuth secret of a service principal.  `expires` is inf for never, `hash` its SHA-256."""
 
@@ -131,6 +149,10 @@ class Holder(Struct, frozen=True):
     kind: Kind
     name: str
     display_name: str = ""
+
+
+AUDIT_FILTERS = ("action", "actor")
+"""What audit records can be looked for by."""
 
 
 class AuditRecord(Struct, frozen=True):

@@ -9,8 +9,7 @@ from starlette.routing import Route
 from tesela.control.answers import Handler, json
 from tesela.control.facts import Facts, credential, require_admin
 from tesela.errors import InvalidRequest
-from tesela.records import AuditRecord
-from tesela.store.audit import FILTERS
+from tesela.records import AUDIT_FILTERS, AuditRecord
 
 PATH = "/api/2.0/tesela/audit"
 LIMIT = 100
@@ -31,7 +30,7 @@ def list_records(facts: Facts) -> Handler:
         asked = request.query_params
         limit = _number("limit", asked.get("limit"), 1, LIMIT_MAX)
         before = _number("page_token", asked.get("page_token"), 0, None)
-        filters = {name: found for name in FILTERS if (found := asked.get(name))}
+        filters = {name: found for name in AUDIT_FILTERS if (found := asked.get(name))}
         for name, found in filters.items():
             if len(found) > FILTER_MAX or not found.isprintable():
                 raise InvalidRequest(f"{name!r} must be text of at most {FILTER_MAX} characters", param=name)

@@ -7,7 +7,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, get_args
+from typing import TYPE_CHECKING, ParamSpec, get_args
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,7 +19,9 @@ from tesela.control.facts import Facts, actor, credential
 from tesela.errors import InvalidRequest, Unsupported
 from tesela.records import Actor, Holder, SecretPermission
 from tesela.snapshot import Principal
-from tesela.store.secrets import Secrets
+
+if TYPE_CHECKING:
+    from tesela.store.secrets import Secrets
 from tesela.wire.document import Document, text
 
 PATH = "/api/2.0/secrets"
@@ -185,7 +187,7 @@ def list_acls(facts: Facts) -> Handler:
     return handler
 
 
-def _open(facts: Facts, who: Principal, scope: str, permission: SecretPermission) -> Secrets:
+def _open(facts: Facts, who: Principal, scope: str, permission: SecretPermission) -> "Secrets":
     """The secrets, for somebody who may do this with the scope.  Waits for the store."""
     secrets = facts.store().secrets
     secrets.require(who, scope, permission)

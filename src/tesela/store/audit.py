@@ -38,12 +38,12 @@ class Audit:
     def list(
         self, limit: int, before_id: int | None = None, filters: Mapping[str, str] | None = None
     ) -> list[AuditRecord]:
-        """The newest records first, at most `limit`, older than `before_id`; `filters` are those of FILTERS."""
+        """The newest records first, at most `limit`, older than `before_id`; `filters` are those of AUDIT_FILTERS."""
         asked = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
         if before_id is not None:
             asked = asked.where(AUDIT.c.id < before_id)
         for name, wanted in (filters or {}).items():
-            asked = asked.where(FILTERS[name](wanted))
+            asked = asked.where(_FILTERS[name](wanted))
         with self._database.read() as connection:
             return [AuditRecord(**row) for row in connection.execute(asked).mappings()]
 
@@ -53,7 +53,7 @@ class Audit:
             return connection.execute(delete(AUDIT).where(AUDIT.c.at_ms < older_than_ms)).rowcount
 
 
-FILTERS: Mapping[str, Callable[[str], ColumnElement[bool]]] = {
+_FILTERS: Mapping[str, Callable[[str], ColumnElement[bool]]] = {
     "action": lambda action: AUDIT.c.action == action,
     "actor": lambda actor: or_(AUDIT.c.actor == actor, AUDIT.c.actor_id == actor),
 }
