@@ -10,22 +10,21 @@ from hypothesis import strategies as st
 from tesela.control.scim_patch import OPERATIONS_MAX, apply, operations
 from tesela.control.scim_shape import GROUP, SERVICE_PRINCIPAL, USER, Form, revision, writable
 from tesela.errors import InvalidRequest
-from tesela.records import Identity
-from tesela.store.identity_rows import Entry, Revision
+from tesela.records import Identity, IdentityEntry, IdentityRevision
 
 DETAILS = {
     "name": {"givenName": "Ann"},
     "entitlements": ["a", "b"],
     "emails": [{"type": "home", "value": "ann@home.example", "primary": False}],
 }
-ANN = Entry(Identity("1", "user", "ann@example.com", "Ann", True, "x", DETAILS))
+ANN = IdentityEntry(Identity("1", "user", "ann@example.com", "Ann", True, "x", DETAILS))
 BOB = Identity("2", "user", "bob@example.com", "Bob")
-TEAM = Entry(Identity("3", "group", "team", "team"), (), (ANN.identity, BOB))
-ROBOT = Entry(Identity("4", "service_principal", "6f1a7f0e-5a53-4f6c-9d0b-0a3f3b1f2c4d", "robot"))
-ENTRIES: dict[str, Entry] = {"user": ANN, "group": TEAM, "service_principal": ROBOT}
+TEAM = IdentityEntry(Identity("3", "group", "team", "team"), (), (ANN.identity, BOB))
+ROBOT = IdentityEntry(Identity("4", "service_principal", "6f1a7f0e-5a53-4f6c-9d0b-0a3f3b1f2c4d", "robot"))
+ENTRIES: dict[str, IdentityEntry] = {"user": ANN, "group": TEAM, "service_principal": ROBOT}
 
 
-def patched(form: Form, *todo: Any) -> Revision:
+def patched(form: Form, *todo: Any) -> IdentityRevision:
     entry = ENTRIES[form.kind]
     return revision(form, apply(writable(form, entry), operations(list(todo), form)), entry)
 

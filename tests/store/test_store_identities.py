@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from tesela.errors import AlreadyExists, InvalidRequest, NotFound
-from tesela.records import Actor, Identity
+from tesela.records import Actor, Identity, IdentityEntry, IdentityRevision
 from tesela.store import membership
-from tesela.store.identity_rows import Entry, Revision
 from tesela.store.identity_rules import MEMBERS_MAX, MOST
 from tesela.store.store import Store
 from tesela.store.tables import AUDIT, MEMBERS, PRINCIPALS, STATE
@@ -389,7 +388,7 @@ def test_the_last_admin_stays(store: Store, nested: bool, ways: tuple[Callable[.
 def test_what_a_revision_raises_undoes_it(store: Store) -> None:
     ann = user(store, "ann")
 
-    def refuse(_: Entry) -> Revision:
+    def refuse(_: IdentityEntry) -> IdentityRevision:
         raise InvalidRequest("no")
 
     before = version(store)

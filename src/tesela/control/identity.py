@@ -10,9 +10,8 @@ from tesela.control.answers import Handler, json
 from tesela.control.facts import Facts, credential
 from tesela.control.scim_shape import USER
 from tesela.errors import NotFound, StoreUnavailable
-from tesela.records import Identity
+from tesela.records import Identity, IdentityEntry
 from tesela.snapshot import Principal
-from tesela.store.identity_rows import Entry
 
 
 def routes(facts: Facts) -> list[Route]:
@@ -22,12 +21,12 @@ def routes(facts: Facts) -> list[Route]:
 def me(facts: Facts) -> Handler:
     """The caller, also a service principal, in the shape of a user."""
 
-    def work(principal: Principal) -> Entry:
+    def work(principal: Principal) -> IdentityEntry:
         try:
             return facts.store().identities.entry(principal.id)
         except (NotFound, StoreUnavailable):
             # Whoever may still query must be able to start a client, and clients ask this while they start.
-            return Entry(Identity(principal.id, principal.kind, principal.name, principal.display_name))
+            return IdentityEntry(Identity(principal.id, principal.kind, principal.name, principal.display_name))
 
     async def handler(request: Request) -> Response:
         principal = credential(request).principal

@@ -16,8 +16,7 @@ from tesela.control import scim_patch, scim_query, scim_shape
 from tesela.control.answers import Handler, document, json
 from tesela.control.facts import Facts, actor, credential, require_admin
 from tesela.control.scim_shape import FORMS, Form
-from tesela.records import Actor
-from tesela.store.identity_rows import Entry, Revision
+from tesela.records import Actor, IdentityEntry, IdentityRevision
 from tesela.wire.document import Document, value
 
 PATH = "/api/2.0/preview/scim/v2"
@@ -93,7 +92,7 @@ def create(facts: Facts, form: Form) -> Handler:
 
 def replace(facts: Facts, form: Form) -> Handler:
     def work(by: Actor, id: str, asked: dict[str, Any]) -> Response:
-        def revision(entry: Entry) -> Revision:
+        def revision(entry: IdentityEntry) -> IdentityRevision:
             return scim_shape.revision(form, asked, entry)
 
         return json(scim_shape.resource(form, facts.store().identities.revise(by, id, revision, form.kind)))
@@ -108,7 +107,7 @@ def replace(facts: Facts, form: Form) -> Handler:
 
 def patch(facts: Facts, form: Form) -> Handler:
     def work(by: Actor, id: str, todo: list[scim_patch.Operation]) -> Response:
-        def revision(entry: Entry) -> Revision:
+        def revision(entry: IdentityEntry) -> IdentityRevision:
             return scim_shape.revision(form, scim_patch.apply(scim_shape.writable(form, entry), todo), entry)
 
         facts.store().identities.revise(by, id, revision, form.kind)

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from tesela.control.scim_filter import Attributes
 from tesela.errors import InvalidRequest
-from tesela.records import Identity
+from tesela.records import Identity, IdentityEntry, IdentityRevision
 from tesela.snapshot import Kind
-from tesela.store.identity_rows import Entry, Revision
+from tesela.store.identity_rules import USERS
 from tesela.store.identity_rules import text as plain_text
-from tesela.store.membership import USERS
 
 LIST_MAX = 100
 """Entitlements, roles or e-mail addresses of one identity."""
@@ -73,7 +72,7 @@ FORMS = (USER, SERVICE_PRINCIPAL, GROUP)
 PATHS: Mapping[Kind, str] = {form.kind: form.path for form in FORMS}
 
 
-def resource(form: Form, entry: Entry) -> dict[str, Any]:
+def resource(form: Form, entry: IdentityEntry) -> dict[str, Any]:
     """Lists that are empty are left out."""
     identity = entry.identity
     out: dict[str, Any] = {"schemas": list(form.schemas), "id": identity.id, form.called: identity.name}
@@ -96,7 +95,7 @@ def resource(form: Form, entry: Entry) -> dict[str, Any]:
     return out
 
 
-def writable(form: Form, entry: Entry) -> dict[str, Any]:
+def writable(form: Form, entry: IdentityEntry) -> dict[str, Any]:
     """What of an identity can be changed, in the shape of its resource."""
     identity = entry.identity
     out: dict[str, Any] = {"displayName": identity.display_name, "externalId": identity.external_id}
@@ -111,7 +110,7 @@ def writable(form: Form, entry: Entry) -> dict[str, Any]:
     return out
 
 
-def revision(form: Form, asked: Mapping[str, Any], entry: Entry) -> Revision:
+def revision(form: Form, asked: Mapping[str, Any], entry: IdentityEntry) -> IdentityRevision:
     """What an identity shall be when the whole of it is replaced by this.
 
     What it is called and the addresses of a user stay as they are: the vendor ignores them here too.  Who does not say
@@ -122,7 +121,7 @@ def revision(form: Form, asked: Mapping[str, Any], entry: Entry) -> Revision:
     if form.kind == "group" and (before.name != USERS or asked.get("members") is not None):
         members = frozenset(ids(asked, "members"))
     kept = {"emails": before.details["emails"]} if "emails" in before.details else {}
-    return Revision(
+    return IdentityRevision(
         text(asked, "displayName") or "",
         active(asked, before.active),
         text(asked, "externalId"),

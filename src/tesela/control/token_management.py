@@ -4,7 +4,7 @@ No answer holds a token, but the one that makes it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -16,8 +16,10 @@ from tesela.control.answers import Handler, document, json
 from tesela.control.facts import Facts, actor, credential, require_admin
 from tesela.errors import InvalidRequest, NotFound
 from tesela.records import Actor, Identity, TokenInfo
-from tesela.store.store import Store
 from tesela.wire.document import text
+
+if TYPE_CHECKING:
+    from tesela.store.store import Store
 
 PATH = "/api/2.0/token-management"
 
@@ -124,7 +126,7 @@ def _admin(request: Request) -> Actor:
     return actor(request)
 
 
-def _identities(store: Store) -> dict[str, Identity]:
+def _identities(store: "Store") -> dict[str, Identity]:
     return {one.id: one for one in store.identities.list()}
 
 

@@ -12,7 +12,7 @@ from tesela.control.answers import Handler, document, json
 from tesela.control.facts import Facts, actor, credential
 from tesela.errors import InvalidRequest, NotFound, PermissionDenied, Unsupported
 from tesela.records import TokenInfo
-from tesela.store.tokens import LIFETIME_MAX_S
+from tesela.store.identity_rules import LIFETIME_MAX_S
 from tesela.wire.document import Document, decode, text, value
 
 PATH = "/api/2.0/token"

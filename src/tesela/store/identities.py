@@ -13,13 +13,13 @@ import msgspec
 from sqlalchemy import Connection, delete
 
 from tesela.errors import InvalidRequest
-from tesela.records import SYSTEM, Actor, Identity
+from tesela.records import SYSTEM, Actor, Identity, IdentityEntry, IdentityRevision
 from tesela.snapshot import Kind, Principal
 from tesela.store import identity_rows as rows
 from tesela.store import identity_rules as rules
 from tesela.store import membership
 from tesela.store.database import Database
-from tesela.store.identity_rows import ADMIN, Entry, NothingToDo, Revision
+from tesela.store.identity_rows import ADMIN, NothingToDo
 from tesela.store.tables import PRINCIPALS
 
 KINDS = ("principals", "tokens")
@@ -49,12 +49,12 @@ class Identities:
         with self._database.read() as connection:
             return rows.all_of(connection, kind)
 
-    def entry(self, id: str, kind: Kind | None = None) -> Entry:
+    def entry(self, id: str, kind: Kind | None = None) -> IdentityEntry:
         """Raises NotFound."""
         with self._database.read() as connection:
             return rows.entry(connection, rows.get(connection, id, kind))
 
-    def entries(self, kind: Kind) -> builtins.list[Entry]:
+    def entries(self, kind: Kind) -> builtins.list[IdentityEntry]:
         """All of a kind, the oldest first."""
         with self._database.read() as connection:
             return rows.entries(connection, kind)
@@ -105,7 +105,9 @@ class Identities:
                 rows.add_members(change.connection, group, [made.id])
             return made
 
-    def revise(self, by: Actor, id: str, revision: Callable[[Entry], Revision], kind: Kind | None = None) -> Entry:
+    def revise(
+        self, by: Actor, id: str, revision: Callable[[IdentityEntry], IdentityRevision], kind: Kind | None = None
+    ) -> IdentityEntry:
         """Make of an identity what the function makes of it.  Nobody else changes it meanwhile.
 
         A user or service principal that is not active any more loses its access tokens.  Raises NotFound,
@@ -125,7 +127,7 @@ class Identities:
             return before
 
     def replace(self, by: Actor, id: str, **changes: Any) -> Identity:
-        """Lays fields of a Revision over what is there.  Raises like `revise`."""
+        """Lays fields of an IdentityRevision over what is there.  Raises like `revise`."""
         return self.revise(by, id, lambda now: msgspec.structs.replace(_as_it_is(now), **changes)).identity
 
     def set_members(self, by: Actor, group_id: str, ids: Collection[str]) -> None:
@@ -147,7 +149,7 @@ class Identities:
             self._database.change(by, f"{found.kind}s.delete", found.name, *KINDS, "permissions") as change,
             rows.an_admin_left(change.connection),
         ):
-            if found.kind == "group" and found.name in membership.FIXED:
+            if found.kind == "group" and found.name in rules.FIXED:
                 raise InvalidRequest(f"the group {found.name!r} cannot be deleted: it is always there")
             if change.connection.execute(delete(PRINCIPALS).where(PRINCIPALS.c.id == id)).rowcount == 0:
                 raise rows.unknown(id, found.kind)
@@ -163,12 +165,12 @@ class Identities:
             return membership.principals(change.connection)[made]
 
     def _change_members(self, by: Actor, group_id: str, ids: Callable[[frozenset[str]], frozenset[str]]) -> None:
-        def revision(entry: Entry) -> Revision:
+        def revision(entry: IdentityEntry) -> IdentityRevision:
             return msgspec.structs.replace(_as_it_is(entry), members=ids(frozenset(one.id for one in entry.members)))
 
         self.revise(by, group_id, revision, "group")
 
 
-def _as_it_is(entry: Entry) -> Revision:
+def _as_it_is(entry: IdentityEntry) -> IdentityRevision:
     now = entry.identity
-    return Revision(now.display_name, now.active, now.external_id, now.details)
+    return IdentityRevision(now.display_name, now.active, now.external_id, now.details)

@@ -11,12 +11,12 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from tesela.errors import AlreadyExists, InvalidRequest, NotFound
-from tesela.records import Identity
+from tesela.records import Identity, IdentityEntry, IdentityRevision
 from tesela.snapshot import Kind
 from tesela.store import identity_rules as rules
 from tesela.store import membership
 from tesela.store.database import Change
-from tesela.store.membership import ADMINS, FIXED, USERS
+from tesela.store.identity_rules import ADMINS, FIXED, USERS
 from tesela.store.schema import sixteen_digits
 from tesela.store.tables import ACCESS_TOKENS, MEMBERS, PRINCIPALS
 
@@ -25,24 +25,6 @@ COLUMNS = [PRINCIPALS.c[name] for name in Identity.__struct_fields__]
 OLDEST_FIRST = (PRINCIPALS.c.created_s, PRINCIPALS.c.id)
 IN_ONE_GO = 500
 """Ids in one statement."""
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """An identity with the groups that it is in itself (not through others) and, of a group, its members."""
-
-    identity: Identity
-    groups: tuple[Identity, ...] = ()
-    members: tuple[Identity, ...] = ()
-
-
-class Revision(msgspec.Struct, frozen=True):
-    """What an identity shall be from now on.  `members` are ids; None leaves them as they are."""
-
-    display_name: str
-    active: bool
-    external_id: str | None
-    details: dict[str, Any]
-    members: frozenset[str] | None = None
 
 
 class NothingToDo(Exception):
@@ -83,24 +65,24 @@ def all_of(connection: Connection, kind: Kind | None = None) -> list[Identity]:
     return [_identity(row) for row in connection.execute(found.order_by(*OLDEST_FIRST))]
 
 
-def entry(connection: Connection, identity: Identity) -> Entry:
+def entry(connection: Connection, identity: Identity) -> IdentityEntry:
     groups = _select().join(MEMBERS, MEMBERS.c.group_id == PRINCIPALS.c.id)
     found = groups.where(MEMBERS.c.member_id == identity.id).order_by(*OLDEST_FIRST)
     direct = [_identity(row) for row in connection.execute(found)]
     if identity.kind != "group":
         if identity.active:
             direct.append(get(connection, membership.fixed_id(connection, USERS)))
-        return Entry(identity, tuple(direct))
+        return IdentityEntry(identity, tuple(direct))
     if identity.name == USERS:
         inside = _select().where(PRINCIPALS.c.active, PRINCIPALS.c.kind != "group")
     else:
         inside = _select().join(MEMBERS, MEMBERS.c.member_id == PRINCIPALS.c.id)
         inside = inside.where(MEMBERS.c.group_id == identity.id)
     members = connection.execute(inside.order_by(*OLDEST_FIRST))
-    return Entry(identity, tuple(direct), tuple(_identity(row) for row in members))
+    return IdentityEntry(identity, tuple(direct), tuple(_identity(row) for row in members))
 
 
-def entries(connection: Connection, kind: Kind) -> list[Entry]:
+def entries(connection: Connection, kind: Kind) -> list[IdentityEntry]:
     """All of a kind, the oldest first."""
     everybody = {one.id: one for one in all_of(connection)}
     users = next(one for one in everybody.values() if one.kind == "group" and one.name == USERS)
@@ -116,7 +98,7 @@ def entries(connection: Connection, kind: Kind) -> list[Entry]:
             groups.setdefault(one.id, []).append(users)
             members.setdefault(users.id, []).append(one)
     mine = [one for one in everybody.values() if one.kind == kind]
-    return [Entry(one, tuple(groups.get(one.id, ())), tuple(members.get(one.id, ()))) for one in mine]
+    return [IdentityEntry(one, tuple(groups.get(one.id, ())), tuple(members.get(one.id, ()))) for one in mine]
 
 
 # Changing.
@@ -136,7 +118,7 @@ def make(change: Change, identity: Identity) -> Identity:
     return made
 
 
-def revise(change: Change, before: Entry, wanted: Revision) -> None:
+def revise(change: Change, before: IdentityEntry, wanted: IdentityRevision) -> None:
     """Raises NothingToDo when it is so already, AlreadyExists and InvalidRequest."""
     connection, was = change.connection, before.identity
     is_group = was.kind == "group"

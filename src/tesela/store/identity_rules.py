@@ -1,4 +1,4 @@
-"""What identities may be called and how many there may be.  What is refused is told with the limit."""
+"""What identities may be called, how many there may be and what their tokens may be: limits, and no database."""
 
 import re
 import uuid
@@ -10,11 +10,20 @@ import msgspec
 from tesela.errors import InvalidRequest
 from tesela.snapshot import Kind
 
+ADMINS = "admins"
+USERS = "users"
+FIXED = frozenset({ADMINS, USERS})
+"""The groups that are always there."""
+
 NAME_MAX = 256
 DETAILS_MAX = 32 * 1024
 MEMBERS_MAX = 10_000
 MOST: dict[Kind, int] = {"user": 10_000, "service_principal": 10_000, "group": 5_000}
 """How many of each kind there may be: lists are made and filtered in memory."""
+
+COMMENT_MAX = 1024
+LIFETIME_MAX_S = 100 * 365 * 86_400
+"""Of an access token."""
 
 CALLED: dict[Kind, str] = {"user": "user", "service_principal": "service principal", "group": "group"}
 NAMED_BY: dict[Kind, str] = {"user": "userName", "service_principal": "applicationId", "group": "displayName"}

@@ -10,12 +10,8 @@ from typing import Any
 from sqlalchemy import CTE, Connection, literal, select
 
 from tesela.snapshot import Principal
+from tesela.store.identity_rules import ADMINS, FIXED, USERS
 from tesela.store.tables import MEMBERS, PRINCIPALS
-
-ADMINS = "admins"
-USERS = "users"
-FIXED = frozenset({ADMINS, USERS})
-"""The groups that are always there."""
 
 UP = (MEMBERS.c.member_id, MEMBERS.c.group_id)
 DOWN = (MEMBERS.c.group_id, MEMBERS.c.member_id)

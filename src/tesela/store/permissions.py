@@ -9,7 +9,7 @@ from tesela.errors import NotFound
 from tesela.records import Actor, Holder
 from tesela.snapshot import LEVELS, Level, Principal
 from tesela.store.database import Database
-from tesela.store.membership import ADMINS, USERS
+from tesela.store.identity_rules import ADMINS, USERS
 from tesela.store.named import holder, holders
 from tesela.store.tables import ENDPOINTS, PERMISSIONS
 

@@ -11,7 +11,7 @@ from tesela.errors import AlreadyExists, ConfigError, InvalidRequest, NotFound, 
 from tesela.records import SECRET_PERMISSIONS, Actor, Holder, SecretInfo, SecretPermission
 from tesela.snapshot import Principal
 from tesela.store.database import Database
-from tesela.store.membership import USERS
+from tesela.store.identity_rules import USERS
 from tesela.store.named import any_holder, holder, holders
 from tesela.store.tables import SCOPES, SECRET_ACLS, SECRETS
 from tesela.store.vault import Vault

@@ -14,10 +14,9 @@ from tesela.records import SYSTEM, Actor, TokenInfo
 from tesela.snapshot import Credential, Principal, digest
 from tesela.store import identity_rows, identity_rules
 from tesela.store.database import Change, Database
+from tesela.store.identity_rules import COMMENT_MAX, LIFETIME_MAX_S
 from tesela.store.tables import ACCESS_TOKENS, STATE
 
-COMMENT_MAX = 1024
-LIFETIME_MAX_S = 100 * 365 * 86_400
 MOST = 600
 """The tokens that one principal may have, expired ones aside."""
 KEPT_S = 7 * 86_400
