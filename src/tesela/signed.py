@@ -72,6 +72,12 @@ _claims = msgspec.json.Decoder(Claims)
 FOREIGN = "the access token is not one that this server signed: it may be damaged, or made by another server"
 
 
+def load() -> None:
+    """Load what checks signatures, so that the first signed token need not wait for it."""
+    import jwt  # noqa: F401 - for the loading alone
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: F401
+
+
 def make_key() -> tuple[str, bytes, str]:
     """A new signing key: its id, the private half (PKCS #8, PEM) and the public one (PEM).  Takes 40 to 400 ms."""
     from cryptography.hazmat.primitives import serialization
