@@ -1,8 +1,12 @@
 """What cannot work is refused with the name of the field, and nothing of it is kept."""
 
+import copy
+import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 SERVING = "/api/2.0/serving-endpoints"
 KEY = "sk-given-in-plain-and-never-shown"
@@ -216,3 +220,69 @@ def test_bodies_that_are_no_json_object(world: Any, data: bytes, method: str, pa
 def test_a_body_of_megabytes_is_not_read(world: Any) -> None:
     told = world.call("POST", SERVING, {**body(), "description": "x" * 1_100_000})
     assert told.status == 413
+
+
+# Whatever is put in the place of whatever field, the answer is a sentence, and an endpoint is whole or not there.
+
+WHOLE: dict[str, Any] = {
+    "name": "mine",
+    "config": {
+        "served_entities": [model(), {"name": "two", "entity_name": "big", "environment_vars": {"A": "b"}}],
+        "traffic_config": {"routes": [share("one", 60), share("two", 40)]},
+        "auto_capture_config": {"catalog_name": "c"},
+    },
+    "tags": [{"key": "a", "value": "b"}],
+    "ai_gateway": {
+        "fallback_config": {"enabled": True},
+        "rate_limits": [{"calls": 1, "renewal_period": "minute"}],
+        "guardrails": {"input": {"pii": {"behavior": "MASK"}, "invalid_keywords": ["x"]}},
+    },
+    "rate_limits": [{"calls": 1, "renewal_period": "minute"}],
+    "email_notifications": {"on_update_success": ["a"]},
+    "telemetry_config": {"inference_table_config": {"sampling_fraction": 0.5}},
+    "route_optimized": True,
+    "description": "d",
+}
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, below in inner for place in places(below, (*at, key)))]
+
+
+def put(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    if not at:
+        return new
+    out = copy.copy(value)
+    out[at[0]] = put(value[at[0]], at[1:], new)
+    return out
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.sampled_from(places(WHOLE)[1:]), new=JSON)
+def test_any_value_in_any_field_is_taken_or_refused(world: Any, at: tuple[Any, ...], new: Any) -> None:
+    answer = world.call("POST", SERVING, put(WHOLE, at, new))
+    assert answer.status in (200, 400), (at, new)
+    made = world.store.endpoints.list()
+    if answer.status == 400:
+        assert answer.json()["message"]
+        assert made == ()
+        return
+    shown = answer.json()
+    assert world.call("GET", f"{SERVING}/{shown['name']}").json()["id"] == shown["id"]
+    assert world.call("GET", SERVING).status == 200
+    # What was taken can be built: it lacks nothing but its engine.
+    kept = made[0]
+    world.store.endpoints.activate(kept.id, kept.pending_version)
+    world._changed()
+    assert KEY not in json.dumps(world.call("GET", f"{SERVING}/{shown['name']}").json())
+    why = world.snapshot.broken.get(kept.name, "")
+    assert why == "" or "there is no local model" in why
+    assert world.call("DELETE", f"{SERVING}/{kept.name}").status == 200
