@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from tesela.errors import ConfigError, StoreUnavailable
 from tesela.records import SYSTEM, Actor
+from tesela.store.contents import read_contents
 from tesela.store.key import FILE, NEXT, VARIABLE, decoded, load_key, rotate, rotate_file
 from tesela.store.opening import open_store
 from tesela.store.store import Store
@@ -188,8 +189,14 @@ def test_who_has_the_old_key_can_change_nothing(opened: Callable[..., Store]) ->
     old = load_key(opened().home, {}, database)
     running, rotating = opened(old), opened(old)
     fill(running)
+    known = read_contents(running)
     rotate(rotating, OTHER)
     before = sealed(rotating)
+    # It goes on with what it has read.
+    now = read_contents(running, known)
+    assert now.version == known.version + 1
+    assert now.secrets == {"team/openai": SECRET.decode()}
+    assert now.endpoints == known.endpoints
     with pytest.raises(StoreUnavailable, match="restart it"):
         running.secrets.put(ANA, "team", "openai", b"sealed with the old key")
     with pytest.raises(StoreUnavailable, match="restart it"):

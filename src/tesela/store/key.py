@@ -65,7 +65,8 @@ def rotate(store: Store, new: bytes) -> int:
     something cannot be opened with the store's key, and StoreUnavailable.
     """
     vault = Vault(new)
-    with store.database.change(SYSTEM, "keys.rotate", "the master key", "secrets", "keys", "endpoints") as change:
+    # No kind of thing has changed: servers that run go on with what they have read, and could not open it anew.
+    with store.database.change(SYSTEM, "keys.rotate", "the master key") as change:
         connection = change.connection
         count = sum(part.reseal(connection, vault) for part in (store.secrets, store.endpoints, store.signing))
         connection.execute(update(STATE).values(key_check=mark(new)))
