@@ -85,9 +85,14 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    said: dict[str, str] = {}
+
     def told(state: EngineState) -> None:
-        if state.status in ("restarting", "failed"):
-            screen.note(f"engine {state.name}: {state.status}: {state.message}")
+        line = f"engine {state.name}: {state.status}: {state.message}"
+        # A start has a message when it takes long; a state comes again when the process has a number.
+        if state.message and state.status in ("starting", "restarting", "failed") and said.get(state.name) != line:
+            said[state.name] = line
+            screen.note(line)
 
     bell = Bell(run_dir, create=True)
     bell.ring(parts.contents.version)

@@ -170,6 +170,39 @@ def test_one_that_hangs_while_starting_is_given_up(run_dir: Path) -> None:
     _run(run_dir, [_stub(argv=hang, start_timeout_s=0.5)], scenario)
 
 
+def test_a_slow_start_is_told(run_dir: Path) -> None:
+    """Its port never opens: what it prints is all that there is to see."""
+    words = (sys.executable, "-c", "import threading; print('loading', flush=True); threading.Event().wait()")
+    told: list[EngineState] = []
+
+    async def main() -> None:
+        supervisor = Supervisor([_stub(argv=words)], run_dir, told.append, slow_s=0.1)
+        await supervisor.start()
+        await _until(lambda: len([state for state in told if "loading" in state.message]) == 2)
+        await supervisor.stop()
+
+    asyncio.run(main())
+    slow = [state for state in told if state.message.startswith("not ready after")]
+    assert {state.status for state in slow} == {"starting"}
+    assert [state.message.partition(" s")[0] for state in slow][:2] == [f"not ready after 0.{n}" for n in (1, 2)]
+    assert slow[-1].message.endswith(f"; its last line in {run_dir}/logs/stub.log: loading")
+    assert told[-1].message == ""
+
+
+def test_what_was_told_of_a_slow_start_is_over_when_it_is_ready(run_dir: Path) -> None:
+    told: list[EngineState] = []
+
+    async def main() -> None:
+        supervisor = Supervisor([_stub()], run_dir, told.append, slow_s=0.001)
+        await supervisor.start()
+        await supervisor.wait_ready(TIMEOUT_S)
+        await supervisor.stop()
+
+    asyncio.run(main())
+    assert any(state.message for state in told)
+    assert [state.message for state in told if state.status == "ready"] == [""]
+
+
 def test_above_its_memory_ceiling_it_is_replaced(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)

@@ -80,9 +80,10 @@ class Child:
                     raise EngineError(died)
         except TimeoutError as exc:
             self.kill()
-            raise EngineError(f"not ready after {self.spec.start_timeout_s:g} s{self._last_words()}") from exc
+            raise EngineError(f"not ready after {self.spec.start_timeout_s:g} s{self.last_words()}") from exc
         except asyncio.CancelledError:
             self.kill()
+            await self._process.wait()
             raise
         try:
             line = msgspec.json.decode(raw, type=_Line)
@@ -99,12 +100,13 @@ class Child:
         """Wait for the end.  Returns how it went, as words for a message."""
         status = await self._process.wait()
         if status >= 0:
-            return f"ended with status {status}{self._last_words()}"
+            return f"ended with status {status}{self.last_words()}"
         number = signal.Signals(-status)
         hint = f" ({_HINTS[number]})" if number in _HINTS else ""
-        return f"died of {number.name}{hint}{self._last_words()}"
+        return f"died of {number.name}{hint}{self.last_words()}"
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """What it said last, as the end of a sentence; "" when it said nothing."""
         line = last_line(self._log, self._log_start)
         return f"; its last line in {self._log}: {line}" if line else ""
 

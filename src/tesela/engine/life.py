@@ -24,6 +24,8 @@ from tesela.errors import ConfigError, EngineError, TeselaError
 
 #: How often memory and the size of the log are looked at.
 CHECK_S = 2.0
+#: A start that takes longer is told, then again after twice as long, and so on.
+SLOW_S = 5.0
 OnState = Callable[[EngineState], None]
 
 
@@ -34,7 +36,9 @@ class Life:
     begins under the same name are not in each other's way.
     """
 
-    def __init__(self, spec: EngineSpec, log: Path, generations: Iterator[int], changed: OnState) -> None:
+    def __init__(
+        self, spec: EngineSpec, log: Path, generations: Iterator[int], changed: OnState, slow_s: float = SLOW_S
+    ) -> None:
         self.spec = spec
         self.state = EngineState(
             name=spec.name,
@@ -47,6 +51,7 @@ class Life:
         self._log = log
         self._changed = changed
         self._generations = generations
+        self._slow_s = slow_s
         self._task: asyncio.Task[None] | None = None
         self._child: Child | None = None
         self._old: set[asyncio.Task[None]] = set()
@@ -151,18 +156,33 @@ class Life:
         child = await Child.spawn(spec, self._log)
         if self.state.status != "ready":
             self._publish(self.state.status, pid=child.pid)
-        facts = await child.ready()
+        before = self.state.message
+        telling = asyncio.create_task(self._tell_slowness(child, before))
+        try:
+            facts = await child.ready()
+        finally:
+            telling.cancel()
         if spec.socket and not spec.base_url:
             lead(self.spec.socket, spec.socket)
         self._publish(
             "ready",
             pid=child.pid,
-            message=reason or self.state.message,
+            message=reason or before,
             facts=facts,
             restarts=self.state.restarts + bool(reason),
             base_url=spec.base_url or "http://localhost",
         )
         return child
+
+    async def _tell_slowness(self, child: Child, before: str) -> None:
+        """Large models load for minutes: whoever waits learns that it goes on, and what was last said."""
+        waited_s = 0.0
+        while self.state.status != "ready":
+            pause_s = waited_s or self._slow_s
+            await asyncio.sleep(pause_s)
+            waited_s += pause_s
+            words = f"not ready after {waited_s:g} s{child.last_words()}"
+            self._publish(self.state.status, message=f"{before}; {words}" if before else words)
 
     async def _inspect(self, child: Child) -> str:
         """Look at log and memory.  Returns why the process must be replaced, or ""."""

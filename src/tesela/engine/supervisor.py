@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tesela.engine.life import Life, OnState
+from tesela.engine.life import SLOW_S, Life, OnState
 from tesela.engine.placement import place
 from tesela.engine.spec import EngineSpec as EngineSpec
 from tesela.engine.spec import EngineState as EngineState
@@ -22,7 +22,11 @@ from tesela.errors import EngineError, NotFound
 
 
 class Supervisor:
-    """`on_state` is called in the loop with each new state.  Logs go to `<log_dir>/<name>.log`."""
+    """`on_state` is called in the loop with each new state.  Logs go to `<log_dir>/<name>.log`.
+
+    A start that takes longer than `slow_s` is told too: the status stays, the message says how long and what was last
+    said.
+    """
 
     def __init__(
         self,
@@ -31,10 +35,12 @@ class Supervisor:
         on_state: OnState | None = None,
         *,
         log_dir: Path | None = None,
+        slow_s: float = SLOW_S,
     ) -> None:
         self._run_dir = run_dir
         self._log_dir = log_dir or run_dir / "logs"
         self._on_state = on_state
+        self._slow_s = slow_s
         self._waiters: set[asyncio.Future[None]] = set()
         self._generations = itertools.count(1)
         self._engines = {spec.name: self._life(spec) for spec in specs}
@@ -119,7 +125,7 @@ class Supervisor:
 
     def _life(self, spec: EngineSpec) -> Life:
         log = self._log_dir / f"{spec.name}.log"
-        return Life(place(spec, self._run_dir), log, self._generations, self._changed)
+        return Life(place(spec, self._run_dir), log, self._generations, self._changed, self._slow_s)
 
     def _engine(self, name: str) -> Life:
         try:
