@@ -16,8 +16,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
 from tesela.errors import ConfigError, StoreUnavailable
+from tesela.records import SYSTEM
 from tesela.store import schema
+from tesela.store.contents import read_contents
 from tesela.store.database import Database, home_url
+from tesela.store.opening import open_store
 from tesela.store.revisions import REVISIONS
 from tesela.store.store import Store
 from tesela.store.tables import ACCESS_TOKENS, KINDS, MEMBERS, METADATA, PRINCIPALS, STATE
@@ -213,6 +216,19 @@ def test_an_old_file_is_copied_and_brought_up_to_date(old_file: Path, opening: C
         ]  # fmt: skip
     finally:
         db.close()
+
+
+def test_the_tokens_of_an_old_file_go_on_working(old_file: Path) -> None:
+    store, _ = open_store(old_file.parent, "", {})
+    try:
+        credentials = read_contents(store).credentials
+        store.tokens.create(SYSTEM, "2345678901234567", "a new one", None)
+    finally:
+        store.close()
+    first, second = (credentials[bytes.fromhex(digest(token))] for token in ("dapi1", "dapi2"))
+    assert (first.principal.name, first.principal.admin) == ("admin@localhost", True)
+    assert (second.principal.name, second.principal.admin) == ("ana@example.com", False)
+    assert second.expires_at == 1963800002.5
 
 
 def test_an_upgrade_that_fails_changes_nothing(old_file: Path, opening: Callable[[str], Database]) -> None:
