@@ -150,8 +150,9 @@ class Upstream(Struct, frozen=True):
     """Address, model and key of the place that we call.
 
     `headers` hold the key and never leave this process but towards the origin; the repr leaves them out.  `limit` is
-    how many calls may be in flight from one worker, 0 for no limit; `script` belongs to the scripted
-    provider; `links` is where the transport keeps what it has worked out for each path.
+    how many calls may be in flight from one worker, 0 for no limit; `ignore` names request fields that a translation
+    drops instead of refusing them; `script` belongs to the scripted provider; `links` is where the transport keeps what
+    it has worked out for each path.
     """
 
     origin: Origin
@@ -161,6 +162,7 @@ class Upstream(Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     capabilities: Capabilities = Capabilities()
     limit: int = 0
+    ignore: frozenset[str] = frozenset()
     script: Any = None
     links: dict[str, Any] = msgspec.field(default_factory=dict)
 

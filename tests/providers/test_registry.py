@@ -59,7 +59,7 @@ def test_openai_elsewhere_has_no_responses_of_its_own() -> None:
         ({}, ["<external_model.openai_config>", "exactly one of openai_api_key and openai_api_key_plaintext"]),
         ({**OPENAI, "openai_api_key_plaintext": "plain-key"}, ["exactly one", "not both"]),
         ({"openai_api_key": "plain-key"}, ["must be a reference", "openai_api_key_plaintext"]),
-        ({"openai_api_key": "{{secrets/a/b}}"}, ["secrets are not stored here yet", "env:NAME"]),
+        ({"openai_api_key": "{{secrets/a/b}}"}, ["there is no secret 'b' in scope 'a'", "tesela secrets put"]),
         ({"openai_api_key": "env:OTHER"}, ["the variable OTHER is not set"]),
         ({"openai_api_key": 5}, ["openai_config.openai_api_key>", "must be a string"]),
         ({**OPENAI, "openai_api_bas": "x"}, ["openai_api_bas>", "did you mean 'openai_api_base'"]),
@@ -147,7 +147,7 @@ def test_custom_settings_that_cannot_work(config: dict[str, Any], words: list[st
 
 
 @pytest.mark.parametrize(
-    "name", ["anthropic", "cohere", "ai21labs", "amazon-bedrock", "google-cloud-vertex-ai", "databricks-model-serving"]
+    "name", ["cohere", "ai21labs", "amazon-bedrock", "google-cloud-vertex-ai", "databricks-model-serving"]
 )
 def test_providers_that_exist_elsewhere_are_told_apart_from_mistakes(name: str) -> None:
     message = refusal(name, None)

@@ -20,6 +20,9 @@ OBJECT: dict[Task, str] = {Task.CHAT: "chat.completion", Task.COMPLETIONS: "text
 FIRST = frozenset({"id", "type", "role", "object", "index"})
 """Keys whose value is told once; a server that repeats it does not mean it twice."""
 
+PIECES = (None, "text", "output_text", "refusal", "reasoning", "thinking")
+"""Types of content parts that come in pieces.  Two neighbours of another type are two."""
+
 TOP = ("id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint")
 MESSAGE = ("role", "content", "refusal", "reasoning_content", "tool_calls", "function_call")
 
@@ -121,7 +124,7 @@ class _Choice:
             self._content = [{"type": "text", "text": before}] if before else []
         for part in parts:
             last = self._content[-1] if self._content else None
-            if isinstance(last, dict) and isinstance(part, dict) and last.get("type") == part.get("type"):
+            if isinstance(last, dict) and isinstance(part, dict) and last.get("type") == part.get("type") in PIECES:
                 self._content[-1] = joined(last, part, "")
             else:
                 self._content.append(part)
@@ -156,7 +159,7 @@ def joined(old: Any, new: Any, key: str) -> Any:
     if isinstance(old, str) and isinstance(new, str):
         return old if key == "name" and old == new else old + new
     if isinstance(old, list) and isinstance(new, list):
-        return _merged(old, new)
+        return _thoughts(old, new) if key == "summary" else _merged(old, new)
     if isinstance(old, dict) and isinstance(new, dict):
         return {**old, **{name: joined(old.get(name), value, name) for name, value in new.items()}}
     return new
@@ -175,6 +178,22 @@ def _merged(old: list[Any], new: list[Any]) -> list[Any]:
         else:
             out[position] = joined(out[position], item, "")
     return out
+
+
+def _thoughts(old: list[Any], new: list[Any]) -> list[Any]:
+    """Pieces of a reasoning part's texts.  A text is whole once it has its signature."""
+    out = list(old)
+    for item in new:
+        last = out[-1] if out else None
+        if isinstance(last, dict) and isinstance(item, dict) and _continues(last, item):
+            out[-1] = joined(last, item, "")
+        else:
+            out.append(item)
+    return out
+
+
+def _continues(last: dict[str, Any], item: dict[str, Any]) -> bool:
+    return last.get("type") == item.get("type") == "summary_text" and "signature" not in last
 
 
 def _calls(old: list[Any] | None, new: Any) -> list[Any] | None:
