@@ -387,6 +387,23 @@ def test_a_secret_must_be_there_and_readable(world: Any) -> None:
     assert world.store.endpoints.list() == ()
 
 
+def test_only_keys_are_secrets(world: Any) -> None:
+    """What a message may repeat must not be one."""
+    by = actor_of(world.principal)
+    world.store.secrets.create_scope(by, "llm")
+    world.store.secrets.put(by, "llm", "openai", KEY.encode())
+    for field in ("openai_api_base", "openai_api_type", "openai_organization"):
+        body = asked()
+        body["config"]["served_entities"][0]["external_model"]["openai_config"][field] = "{{secrets/llm/openai}}"
+        told = refused(world.call("POST", SERVING, body))
+        assert told.startswith(f"config.served_entities[0].external_model.openai_config.{field}: is shown")
+    body = asked()
+    body["config"]["served_entities"][0]["external_model"]["openai_config"] = {
+        "openai_api_key_plaintext": "{{secrets/llm/openai}}"
+    }
+    assert "belongs into 'openai_api_key'" in refused(world.call("POST", SERVING, body))
+
+
 def test_the_environment_of_the_server_is_not_for_callers(world: Any) -> None:
     told = refused(world.call("POST", SERVING, asked("mine", referring("env:SECRET"))))
     assert "env:SECRET" in told

@@ -1,6 +1,7 @@
 """Endpoints in the store: how a configuration becomes the active one, and what lies in the database meanwhile."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +10,8 @@ from sqlalchemy import insert, select
 
 from tesela.errors import AlreadyExists, ConfigError, Conflict, NotFound
 from tesela.records import SYSTEM, Actor
-from tesela.store.sealed import PREFIX, opened, seal, without_keys
+from tesela.store import sealed
+from tesela.store.sealed import PREFIX, seal, without_keys
 from tesela.store.store import Store
 from tesela.store.tables import AUDIT, ENDPOINTS, PERMISSIONS, PRINCIPALS, STATE
 from tesela.store.vault import Vault
@@ -266,16 +268,16 @@ def test_a_sealed_key_opens_nowhere_else() -> None:
     vault = Vault(bytes(32))
     kept = seal(config(), "a" * 32, vault)
     with pytest.raises(ConfigError):
-        opened(kept, "b" * 32, vault)
+        sealed.opened(kept, "b" * 32, vault)
     with pytest.raises(ConfigError):
-        opened(kept, "a" * 32, Vault(b"x" * 32))
+        sealed.opened(kept, "a" * 32, Vault(b"x" * 32))
 
 
 @pytest.mark.parametrize("key", ["", "sealed:v1:AAAA", "ключ 🔑", "x" * 100_000])
 def test_any_key_can_be_sealed(key: str) -> None:
     vault = Vault(bytes(32))
     kept = seal(config(key), "a" * 32, vault)
-    assert opened(kept, "a" * 32, vault) == config(key)
+    assert sealed.opened(kept, "a" * 32, vault) == config(key)
 
 
 def test_what_is_shown_has_neither_the_key_nor_its_seal() -> None:
@@ -296,6 +298,20 @@ def test_keys_are_sealed_anew_for_a_new_master_key(store: Store) -> None:
     kept = store.endpoints.get("mine")
     assert kept is not None
     assert kept.active is not None
-    assert opened(kept.active, made.id, new) == config()
+    assert sealed.opened(kept.active, made.id, new) == config()
     with pytest.raises(ConfigError):
         store.endpoints.opened(kept.active, made.id)
+
+
+def test_of_many_that_make_the_same_name_one_does(opened: Callable[[], Store]) -> None:
+    stores = [opened() for _ in range(4)]
+
+    def make(store: Store) -> str:
+        try:
+            return store.endpoints.create(ALICE, "mine", LOCAL, {}, ready=True).id
+        except AlreadyExists:
+            return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [one for one in pool.map(make, stores) if one]
+    assert [one.id for one in stores[0].endpoints.list()] == made

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"^\s*\{\{\s*secrets/([^/{}\s]{1,128})/([^/{}\s]{1,128})\s*\}\}\s*\Z")
 _VARIABLE = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 
+KEYS = frozenset({
+    "openai_api_key", "microsoft_entra_client_secret", "anthropic_api_key", "cohere_api_key", "ai21labs_api_key",
+    "aws_access_key_id", "aws_secret_access_key", "private_key", "databricks_api_token", "palm_api_key",
+    "token", "value",
+})  # fmt: skip
+"""The settings of providers that are secrets: those that have a twin ending in `_plaintext`."""
+
 
 def references(entities: tuple[Entity, ...], at: str, store: "Store", reader: Principal | None) -> dict[str, str]:
     """The value of each reference, by the reference.  `at` is the path of the entities in the request.
@@ -24,16 +31,29 @@ def references(entities: tuple[Entity, ...], at: str, store: "Store", reader: Pr
     """
     out: dict[str, str] = {}
     for path, text, setting in _texts(entities, at):
-        if setting and _VARIABLE.match(text):
-            raise InvalidRequest(
-                f"{path}: {text!r} would read the server's environment, which only the configuration file may; store "
-                "the key as a secret and refer to it by {{secrets/scope/key}}",
-                param=path,
-            )
+        if setting:
+            _place(path, text)
         found = _REFERENCE.match(text)
         if found:
             out[f"{{{{secrets/{found[1]}/{found[2]}}}}}"] = _secret(store, reader, found[1], found[2], path)
     return out
+
+
+def _place(path: str, text: str) -> None:
+    """Raises InvalidRequest for a reference where none may stand."""
+    if _VARIABLE.match(text):
+        raise InvalidRequest(
+            f"{path}: {text!r} would read the server's environment, which only the configuration file may; store the "
+            "key as a secret and refer to it by {{secrets/scope/key}}",
+            param=path,
+        )
+    field = path.rpartition(".")[2]
+    if not _REFERENCE.match(text) or field in KEYS:
+        return
+    key = field.removesuffix("_plaintext")
+    if key in KEYS:
+        raise InvalidRequest(f"{path}: a reference to a secret belongs into {key!r}", param=path)
+    raise InvalidRequest(f"{path}: is shown to all who may see the endpoint, so it cannot be a secret", param=path)
 
 
 def _secret(store: "Store", reader: Principal | None, scope: str, key: str, path: str) -> str:
