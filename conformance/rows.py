@@ -20,11 +20,16 @@ ROWS = (
     Row(
         "databricks-sdk-0.38",
         ("databricks-sdk==0.38.0", "openai==1.54.4", "httpx<0.28"),
-        ("sdk_calls",),
+        ("sdk_calls", "sdk_control_calls"),
     ),
-    Row("databricks-sdk-newest", ("databricks-sdk[openai]",), ("sdk_calls",)),
-    Row("mlflow-2", ("mlflow-skinny>=2,<3",), ("mlflow_calls",)),
-    Row("mlflow-3", ("mlflow-skinny>=3,<4",), ("mlflow_calls",)),
+    Row(
+        "databricks-sdk-0.67",
+        ("databricks-sdk[openai]==0.67.0",),
+        ("sdk_calls", "sdk_control_calls"),
+    ),
+    Row("databricks-sdk-newest", ("databricks-sdk[openai]",), ("sdk_calls", "sdk_control_calls")),
+    Row("mlflow-2", ("mlflow-skinny>=2,<3",), ("mlflow_calls", "mlflow_control_calls")),
+    Row("mlflow-3", ("mlflow-skinny>=3,<4",), ("mlflow_calls", "mlflow_control_calls")),
     Row(
         "langchain-databricks-0.1.2",
         ("langchain-databricks==0.1.2", "mlflow<3", "setuptools<81"),

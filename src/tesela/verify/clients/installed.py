@@ -14,6 +14,12 @@ TABLE = {
     "databricks_openai_calls": ("databricks_openai", "databricks-openai"),
 }
 
+CHANGING = {
+    "sdk_control_calls": ("databricks.sdk", "databricks-sdk"),
+    "mlflow_control_calls": ("mlflow.deployments", "mlflow"),
+}
+"""Those that make and delete things on the server.  They run only where they are asked for by name."""
+
 SKINNY = {"mlflow": "mlflow-skinny"}
 
 
