@@ -1,4 +1,4 @@
-"""A server with prepared answers on loopback, and the command line as a process."""
+"""A server with prepared answers on loopback, a real one, and the command line as a process."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.system.processes import Served
 
 ACCESS_TOKEN = "dapi" + "0123456789abcdef" * 2
 COMMAND = [sys.executable, "-c", "from tesela.cli import main; main()"]
@@ -56,7 +57,7 @@ def handler_for(prepared: Prepared) -> type[BaseHTTPRequestHandler]:
                     self.command,
                     self.path,
                     dict(self.headers.items()),
-                    json.loads(body) if body else None,
+                    json.loads(body) if self.headers.get_content_type() == "application/json" else body or None,
                 )
             )
             missing = json.dumps({"error_code": "ENDPOINT_NOT_FOUND", "message": "no such path"}).encode()
@@ -130,3 +131,16 @@ def make_tesela(tmp_path: Path) -> Callable[..., CommandLine]:
 def tesela(make_tesela: Callable[..., CommandLine], server: Prepared) -> CommandLine:
     """The command line, pointed at the server."""
     return make_tesela(DATABRICKS_HOST=server.host, DATABRICKS_TOKEN=ACCESS_TOKEN)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real server, for what changes things on it.  Each test makes what it needs under names of its own."""
+    with Served(tmp_path_factory.mktemp("served")) as one:
+        yield one
+
+
+@pytest.fixture
+def admin(make_tesela: Callable[..., CommandLine], served: Served) -> CommandLine:
+    """The command line, pointed at the real server with the token of its admin."""
+    return make_tesela(DATABRICKS_HOST=served.host, DATABRICKS_TOKEN=served.token)
