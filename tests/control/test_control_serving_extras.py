@@ -7,6 +7,8 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tesela.errors import StoreUnavailable
+
 SERVING = "/api/2.0/serving-endpoints"
 MINE = f"{SERVING}/mine"
 CONFIG = {
@@ -289,3 +291,26 @@ def test_metrics_of_an_engine_are_measured(mine: Any) -> None:
     assert found[f"engine_restarts_total{own}"] == 2
     mine.engines["tiny"] = Process("restarting")
     assert f"cpu_usage_seconds_total{own}" not in figures(mine, "local")
+
+
+# A store that does not answer.
+
+
+def test_without_the_store_nothing_is_changed_and_the_files_endpoints_are_still_shown(mine: Any) -> None:
+    def gone() -> Any:
+        raise StoreUnavailable("the store does not answer", retry_after_s=5)
+
+    mine.facts = msgspec.structs.replace(mine.facts, store=gone)
+    assert mine.call("GET", f"{SERVING}/gpt").status == 200
+    assert mine.call("GET", f"{SERVING}/gpt/openapi").status == 200
+    assert mine.call("GET", "/api/2.0/endpoints/").status == 200
+    for method, path, body in (
+        ("GET", MINE, None),
+        ("POST", SERVING, {"name": "new", "config": CONFIG}),
+        ("PUT", f"{MINE}/config", CONFIG),
+        ("PATCH", f"{MINE}/tags", {}),
+        ("DELETE", MINE, None),
+    ):
+        told = mine.call(method, path, body)
+        assert (told.status, told.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert told.headers["retry-after"] == "5"
