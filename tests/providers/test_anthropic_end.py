@@ -14,8 +14,8 @@ ANSWER = (
 )
 EVENTS = (
     (
-        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant",'
-        b'"content":[],"model":"claude-1","usage":{"input_tokens":3,"output_tokens":1}}}\n\n'
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message",'
+        b'"role":"assistant","content":[],"model":"claude-1","usage":{"input_tokens":3,"output_tokens":1}}}\n\n'
     ),
     (
         b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text",'
@@ -36,6 +36,13 @@ EVENTS = (
         b'"usage":{"output_tokens":2}}\n\n'
     ),
     b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+)
+THOUGHT = (
+    EVENTS[0],
+    b'data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}\n\n',
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Hm."}}\n\n',
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"s"}}\n\n',
+    *EVENTS[1:],
 )
 OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
 
@@ -113,6 +120,21 @@ async def test_responses_are_made_from_chat() -> None:
     assert caller.status == 200, caller.body
     assert msgspec.json.decode(provider.heard[0].body)["max_tokens"] == 9
     assert msgspec.json.decode(caller.body)["output"][0]["content"][0]["text"] == "Hello"
+
+
+@looped
+async def test_thoughts_over_the_responses_api_are_reasoning_items() -> None:
+    block = b'"content":[{"type":"thinking","thinking":"Hm.","signature":"s"},'
+    provider = Anthropic(whole(ANSWER.replace(b'"content":[', block)), STREAM + chunked(*THOUGHT))
+    async with Peer(provider).listening() as peer, ending(entity(peer)) as end:
+        caller = await end.ask({"input": "Hi", "reasoning": {"effort": "low"}}, "/v1/responses")
+        streamed = await end.ask({"input": "Hi", "stream": True}, "/v1/responses")
+    output = msgspec.json.decode(caller.body)["output"]
+    assert output[0]["content"][0]["text"] == "Hm."
+    assert output[1]["content"][0]["text"] == "Hello"
+    assert msgspec.json.decode(provider.heard[0].body)["output_config"] == {"effort": "low"}
+    last = msgspec.json.decode(streamed.body.rpartition(b"data: ")[2])["response"]["output"]
+    assert [(item["type"], item["content"][0]["text"]) for item in last] == [("reasoning", "Hm."), ("message", "Hello")]
 
 
 @looped

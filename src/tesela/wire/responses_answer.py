@@ -23,13 +23,29 @@ class ToolCall(msgspec.Struct):
 
 
 class Said(msgspec.Struct):
-    """A message, or the delta of one.  Servers name the reasoning in either of two ways."""
+    """A message, or the delta of one.  Servers give the reasoning in a field of either of two names, or as parts of the
+    content."""
 
-    content: str | None = None
+    content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "".join(str(part.get("text") or "") for part in self.content if part.get("type") == "text")
+        return self.content or ""
+
+    @property
+    def thought(self) -> str:
+        found = self.reasoning_content or self.reasoning
+        if found or not isinstance(self.content, list):
+            return found or ""
+        parts = [part.get("summary") for part in self.content if part.get("type") == "reasoning"]
+        items = [item for summary in parts if isinstance(summary, list) for item in summary if isinstance(item, dict)]
+        return "".join(str(item.get("text") or "") for item in items)
 
 
 class Logprobs(msgspec.Struct):
@@ -68,16 +84,16 @@ def answer(body: bytes, request: Echo, id: str, created: int) -> bytes:
     choice = chat.choices[0]
     said = choice.message or Said()
     calls = said.tool_calls or []
-    reasoning = said.reasoning_content or said.reasoning
+    text, reasoning = said.text, said.thought
     status, reason = ending(choice.finish_reason)
     output: list[Item] = []
     if reasoning:
         output.append(reasoning_item(id, len(output), reasoning))
-    if said.content or said.refusal or not (calls or reasoning):
+    if text or said.refusal or not (calls or reasoning):
         parts = []
-        if said.content or not said.refusal:
+        if text or not said.refusal:
             logprobs = choice.logprobs.content if choice.logprobs and request.logprobs else None
-            parts.append(text_part(said.content or "", logprobs or []))
+            parts.append(text_part(text, logprobs or []))
         if said.refusal:
             parts.append(refusal_part(said.refusal))
         output.append(message_item(id, len(output), parts))

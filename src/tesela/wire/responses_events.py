@@ -158,11 +158,11 @@ class ResponseEvents:
         logprobs = choice.logprobs.content or [] if choice.logprobs and self._request.logprobs else []
         self._logprobs += logprobs
         if said is not None:
-            reasoning = said.reasoning_content or said.reasoning
+            text, reasoning = said.text, said.thought
             if reasoning:
                 self._say("reasoning", "reasoning_text", reasoning, events)
-            if said.content:
-                self._say("message", "output_text", said.content, events, logprobs)
+            if text:
+                self._say("message", "output_text", text, events, logprobs)
             if said.refusal:
                 self._say("message", "refusal", said.refusal, events)
             for place, piece in enumerate(said.tool_calls or ()):
