@@ -19,7 +19,7 @@ from tesela.engine import models
 from tesela.engine.gguf import read_facts
 from tesela.engine.models import CATALOGUE, Installed, Manifest
 from tesela.engine.placement import free_port, place
-from tesela.engine.pull import installed, pull
+from tesela.engine.pull import find, installed, pull
 from tesela.engine.spec import EngineSpec
 from tesela.errors import ConfigError, NotFound
 from tesela.serving import Origin
@@ -91,8 +91,7 @@ def plan_one(
     _need_packages()
     entry = next((entry for entry in config.settings.models if entry.name == model_name), None)
     if entry is None:
-        pulled = next((model for model in installed(config.home) if model.name == model_name), None)
-        model = pulled or _pulled(config, model_name, model_name, progress)
+        model = find(config.home, model_name) or _pulled(config, model_name, model_name, progress)
     elif entry.path is not None:
         model = _in_place(entry.name, config.path(entry.path))
     elif entry.source is not None:

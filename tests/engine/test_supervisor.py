@@ -56,6 +56,10 @@ def _run(
     return states
 
 
+def _state(supervisor: Supervisor, name: str) -> EngineState:
+    return next(state for state in supervisor.states() if state.name == name)
+
+
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():
@@ -88,13 +92,13 @@ def test_a_command_is_started_seen_and_ended(run_dir: Path) -> None:
 
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        state = supervisor.state("stub")
+        state = _state(supervisor, "stub")
         pids.append(int(await _get(state, "/pid")))
         assert state.pid not in (None, pids[0])
         assert read_states(run_dir)["stub"] == state
         assert (run_dir / "engines.json").stat().st_mode & 0o777 == 0o600
         with pytest.raises(NotFound, match="'other'"):
-            supervisor.state("other")
+            await supervisor.restart("other")
 
     states = _run(run_dir, [_stub()], scenario)
     assert [state.status for state in states] == ["starting", "ready", "stopped"]
@@ -105,7 +109,7 @@ def test_a_command_is_started_seen_and_ended(run_dir: Path) -> None:
 def test_a_command_may_listen_on_a_socket(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        state = supervisor.state("stub")
+        state = _state(supervisor, "stub")
         assert state.socket == str(run_dir / "stub.sock")
         assert (await _get(state, "/pid")).isdigit()
 
@@ -118,10 +122,10 @@ def test_one_that_exits_is_started_again_with_the_reason(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
         with pytest.raises(ConnectionError):
-            await _get(supervisor.state("stub"), "/exit/3")
-        await _until(lambda: supervisor.state("stub").restarts == 1)
+            await _get(_state(supervisor, "stub"), "/exit/3")
+        await _until(lambda: _state(supervisor, "stub").restarts == 1)
         await supervisor.wait_ready(TIMEOUT_S)
-        assert (await _get(supervisor.state("stub"), "/pid")).isdigit()
+        assert (await _get(_state(supervisor, "stub"), "/pid")).isdigit()
 
     states = _run(run_dir, [_stub()], scenario)
     died = next(state for state in states if state.status == "restarting")
@@ -134,7 +138,7 @@ def test_one_that_never_gets_ready_is_failed_with_its_last_words(run_dir: Path) 
     async def scenario(supervisor: Supervisor) -> None:
         with pytest.raises(EngineError, match=r"'stub' is failed: .*the weights are made of cheese"):
             await supervisor.wait_ready(TIMEOUT_S)
-        assert supervisor.state("stub").restarts == 5
+        assert _state(supervisor, "stub").restarts == 5
 
     states = _run(run_dir, [_stub("stub", "die")], scenario)
     assert [state.status for state in states if state.pid is None] == ["restarting"] * 4 + ["failed", "stopped"]
@@ -164,8 +168,8 @@ def test_one_that_hangs_while_starting_is_given_up(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         with pytest.raises(EngineError, match="not ready: 'stub'"):
             await supervisor.wait_ready(0.05)
-        await _until(lambda: supervisor.state("stub").restarts == 1)
-        assert "not ready after 0.5 s" in supervisor.state("stub").message
+        await _until(lambda: _state(supervisor, "stub").restarts == 1)
+        assert "not ready after 0.5 s" in _state(supervisor, "stub").message
 
     _run(run_dir, [_stub(argv=hang, start_timeout_s=0.5)], scenario)
 
@@ -206,12 +210,12 @@ def test_what_was_told_of_a_slow_start_is_over_when_it_is_ready(run_dir: Path) -
 def test_above_its_memory_ceiling_it_is_replaced(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        state = supervisor.state("stub")
+        state = _state(supervisor, "stub")
         before = await _get(state, "/grow/200")
-        await _until(lambda: supervisor.state("stub").restarts == 1)
+        await _until(lambda: _state(supervisor, "stub").restarts == 1)
         await supervisor.wait_ready(TIMEOUT_S)
-        assert await _get(supervisor.state("stub"), "/pid") != before
-        assert "above its ceiling of 150 MiB" in supervisor.state("stub").message
+        assert await _get(_state(supervisor, "stub"), "/pid") != before
+        assert "above its ceiling of 150 MiB" in _state(supervisor, "stub").message
 
     _run(run_dir, [_stub(memory_bytes=150 * 2**20)], scenario)
 
@@ -219,8 +223,8 @@ def test_above_its_memory_ceiling_it_is_replaced(run_dir: Path) -> None:
 def test_memory_is_counted_for_all_that_an_engine_started(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        await _get(supervisor.state("stub"), "/grow/100")
-        await _until(lambda: supervisor.state("stub").rss_bytes > 100 * 2**20)
+        await _get(_state(supervisor, "stub"), "/grow/100")
+        await _until(lambda: _state(supervisor, "stub").rss_bytes > 100 * 2**20)
 
     _run(run_dir, [_stub()], scenario)
 
@@ -228,9 +232,9 @@ def test_memory_is_counted_for_all_that_an_engine_started(run_dir: Path) -> None
 def test_restart_gives_a_fresh_process(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        before = await _get(supervisor.state("stub"), "/pid")
+        before = await _get(_state(supervisor, "stub"), "/pid")
         await supervisor.restart("stub")
-        assert await _get(supervisor.state("stub"), "/pid") != before
+        assert await _get(_state(supervisor, "stub"), "/pid") != before
         assert not _alive(int(before))
 
     _run(run_dir, [_stub()], scenario)
@@ -239,11 +243,11 @@ def test_restart_gives_a_fresh_process(run_dir: Path) -> None:
 def test_an_engine_is_added_and_removed_while_others_run(run_dir: Path) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        first = await _get(supervisor.state("stub"), "/pid")
+        first = await _get(_state(supervisor, "stub"), "/pid")
         await supervisor.add(_stub("more"))
         assert read_states(run_dir)["more"].status == "starting"
         await supervisor.wait_ready(TIMEOUT_S)
-        state = supervisor.state("more")
+        state = _state(supervisor, "more")
         assert read_states(run_dir)["more"] == state
         assert Path(state.log) == run_dir / "logs" / "more.log"
         assert Path(state.log).exists()
@@ -251,9 +255,8 @@ def test_an_engine_is_added_and_removed_while_others_run(run_dir: Path) -> None:
         await supervisor.remove("more")
         assert not _alive(second)
         assert list(read_states(run_dir)) == ["stub"]
-        with pytest.raises(NotFound, match="'more'"):
-            supervisor.state("more")
-        assert await _get(supervisor.state("stub"), "/pid") == first
+        assert [state.name for state in supervisor.states()] == ["stub"]
+        assert await _get(_state(supervisor, "stub"), "/pid") == first
 
     states = _run(run_dir, [_stub()], scenario)
     assert [state.status for state in states if state.name == "more"] == ["starting", "ready", "stopped"]
@@ -265,7 +268,7 @@ def test_to_add_and_remove_twice_is_to_do_it_once(run_dir: Path) -> None:
         await supervisor.add(spec)
         await supervisor.add(spec)
         await supervisor.wait_ready(TIMEOUT_S)
-        pid = int(await _get(supervisor.state("more"), "/pid"))
+        pid = int(await _get(_state(supervisor, "more"), "/pid"))
         with pytest.raises(EngineError, match="'more' is there with other settings"):
             await supervisor.add(_stub("more", drain_s=6))
         await asyncio.gather(supervisor.remove("more"), supervisor.remove("more"))
@@ -280,9 +283,9 @@ def test_to_add_and_remove_twice_is_to_do_it_once(run_dir: Path) -> None:
 def test_a_name_is_free_while_its_last_engine_drains(run_dir: Path, models: dict[str, Installed]) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        old = supervisor.state(CHAT_MODEL)
+        old = _state(supervisor, CHAT_MODEL)
         reader, writer = await asyncio.open_unix_connection(old.socket)
-        body = b'{"prompt":"a","max_tokens":400,"ignore_eos":true,"stream":true}'
+        body = b'{"prompt":"a","max_tokens":400,"ignore_eos":true,"stream":true,"temperature":0}'
         head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {old.key}\r\n"
         writer.write(head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
         begun = await reader.readuntil(b'"text"')
@@ -292,14 +295,14 @@ def test_a_name_is_free_while_its_last_engine_drains(run_dir: Path, models: dict
         await supervisor.add(engine_spec(models[CHAT_MODEL], context=256))
         await supervisor.wait_ready(TIMEOUT_S)
         assert not removal.done()
-        assert supervisor.state(CHAT_MODEL).facts["context"] == 256
+        assert _state(supervisor, CHAT_MODEL).facts["context"] == 256
         # A removal that nobody waits for goes on.
         removal.cancel()
         rest = await reader.read()
         writer.close()
         assert (begun + rest).count(b'"text"') == 401
         await _until(lambda: not _alive(old.pid or 0))
-        assert "ok" in await _get(supervisor.state(CHAT_MODEL), "/health")
+        assert "ok" in await _get(_state(supervisor, CHAT_MODEL), "/health")
 
     _run(run_dir, [engine_spec(models[CHAT_MODEL], context=512)], scenario)
 
@@ -349,13 +352,13 @@ def test_children_end_when_the_parent_is_killed(run_dir: Path, models: dict[str,
 def test_a_crash_of_native_code_costs_one_restart(run_dir: Path, models: dict[str, Installed]) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        state = supervisor.state(CHAT_MODEL)
+        state = _state(supervisor, CHAT_MODEL)
         assert state.pid is not None
         os.kill(state.pid, signal.SIGSEGV)
-        await _until(lambda: supervisor.state(CHAT_MODEL).restarts == 1)
+        await _until(lambda: _state(supervisor, CHAT_MODEL).restarts == 1)
         await supervisor.wait_ready(TIMEOUT_S)
-        assert "died of SIGSEGV" in supervisor.state(CHAT_MODEL).message
-        assert "ok" in await _get(supervisor.state(CHAT_MODEL), "/health")
+        assert "died of SIGSEGV" in _state(supervisor, CHAT_MODEL).message
+        assert "ok" in await _get(_state(supervisor, CHAT_MODEL), "/health")
 
     _run(run_dir, [engine_spec(models[CHAT_MODEL], context=512)], scenario)
 
@@ -363,14 +366,14 @@ def test_a_crash_of_native_code_costs_one_restart(run_dir: Path, models: dict[st
 def test_a_restart_drains_what_is_running(run_dir: Path, models: dict[str, Installed]) -> None:
     async def scenario(supervisor: Supervisor) -> None:
         await supervisor.wait_ready(TIMEOUT_S)
-        old = supervisor.state(CHAT_MODEL)
+        old = _state(supervisor, CHAT_MODEL)
         reader, writer = await asyncio.open_unix_connection(old.socket)
-        body = b'{"prompt":"a","max_tokens":400,"ignore_eos":true,"stream":true}'
+        body = b'{"prompt":"a","max_tokens":400,"ignore_eos":true,"stream":true,"temperature":0}'
         head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {old.key}\r\n"
         writer.write(head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
         begun = await reader.readuntil(b'"text"')
         await supervisor.restart(CHAT_MODEL)
-        new = supervisor.state(CHAT_MODEL)
+        new = _state(supervisor, CHAT_MODEL)
         assert (new.socket, new.key) == (old.socket, old.key)
         assert new.pid != old.pid
         assert _alive(old.pid or 0)

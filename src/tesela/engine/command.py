@@ -25,7 +25,6 @@ def serve(spec: EngineSpec, announce: Announce) -> int:
         # The leash is a single thread until here but for the one that waits for the parent, which holds no lock.
         process = subprocess.Popen(  # noqa: S603  the command is the operator's own, from the configuration
             spec.argv,
-            env={**os.environ, **spec.env},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             preexec_fn=kill_with_parent,
@@ -44,7 +43,7 @@ def serve(spec: EngineSpec, announce: Announce) -> int:
 def _healthy(spec: EngineSpec) -> bool:
     connection = connect(spec.base_url, spec.socket)
     try:
-        connection.request("GET", spec.health, headers={"Authorization": f"Bearer {spec.key}"})
+        connection.request("GET", "/health", headers={"Authorization": f"Bearer {spec.key}"})
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

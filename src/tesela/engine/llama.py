@@ -63,8 +63,6 @@ def _parameters(p: Any, spec: EngineSpec, facts: GGUFFacts) -> Any:
     # The default is a cache of 8 GiB, and it fills.
     p.cache_ram_mib = 0
     p.n_threads_http = spec.slots + _SPARE_HTTP_THREADS
-    if spec.chat_template:
-        p.chat_template = spec.chat_template
     # A path in place of a host: the server then opens a Unix socket and no TCP port at all.
     p.hostnames = [spec.socket]
     p.api_keys = [spec.key]
@@ -81,7 +79,7 @@ def _announcement(spec: EngineSpec, facts: GGUFFacts) -> dict[str, Any]:
         "architecture": facts.architecture,
         "model_name": facts.name,
         "parameters": facts.parameters,
-        "chat_template": bool(spec.chat_template or facts.chat_template),
+        "chat_template": bool(facts.chat_template),
     }
 
 

@@ -62,7 +62,7 @@ def fill(spec: EngineSpec, generation: int) -> EngineSpec:
     path = f"{spec.socket.removesuffix('.sock')}.{generation}.sock"
     Path(path).unlink(missing_ok=True)
     words = {"{socket}": path, "{key}": spec.key}
-    if any("{port}" in text for text in (*spec.argv, *spec.env.values(), spec.base_url)):
+    if any("{port}" in text for text in (*spec.argv, spec.base_url)):
         words["{port}"] = str(free_port())
 
     def filled(text: str) -> str:
@@ -74,7 +74,6 @@ def fill(spec: EngineSpec, generation: int) -> EngineSpec:
         spec,
         socket=path,
         argv=tuple(filled(text) for text in spec.argv),
-        env={name: filled(text) for name, text in spec.env.items()},
         base_url=filled(spec.base_url).rstrip("/"),
     )
 

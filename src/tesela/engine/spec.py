@@ -20,8 +20,8 @@ class EngineSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine to run.
 
     `llama` and `onnx` listen on `socket` and ask for `key`.  `command` is any process that speaks the OpenAI
-    protocol; in `argv`, `env` and `base_url` the words {port}, {socket} and {key} are replaced at each start, {port}
-    by a free port of loopback.
+    protocol and answers 200 on /health when it is ready; in `argv` and `base_url` the words {port}, {socket} and {key}
+    are replaced at each start, {port} by a free port of loopback.
     """
 
     name: str
@@ -30,8 +30,6 @@ class EngineSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str = ""
     #: Path of tokenizer.json; `onnx` only.
     tokenizer: str = ""
-    #: A Jinja template in place of the one in the GGUF file; `llama` only.
-    chat_template: str = ""
     #: Where callers connect.  "" means `<run_dir>/<name>.sock`.
     socket: str = ""
     key: str = ""
@@ -48,11 +46,8 @@ class EngineSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_s: float = 30.0
     start_timeout_s: float = 120.0
     argv: tuple[str, ...] = ()
-    env: dict[str, str] = {}
     #: Address of a `command`, without the path of the API: "http://127.0.0.1:{port}".  "" means `socket`.
     base_url: str = ""
-    #: Path that answers 200 when a `command` is ready.
-    health: str = "/health"
 
     def __repr__(self) -> str:
         return f"EngineSpec(name={self.name!r}, kind={self.kind!r}, model={self.model!r}, key='***')"

@@ -105,9 +105,6 @@ class Supervisor:
             late = ", ".join(repr(s.name) for s in self.states() if s.status != "ready")
             raise EngineError(f"after {timeout_s:g} s these engines are not ready: {late}") from exc
 
-    def state(self, name: str) -> EngineState:
-        return self._engine(name).state
-
     def states(self) -> list[EngineState]:
         return [engine.state for engine in self._engines.values()]
 
