@@ -44,11 +44,11 @@ def command(
         screen.show_json(records)
         return
     rows = [(_moment(one), one["actor"], one["action"], one["object"], _outcome(one)) for one in records]
-    screen.show_table(("When", "Who", "Action", "What", "Outcome"), rows, empty="There are no such records.")
+    screen.show_table(("When (UTC)", "Who", "Action", "What", "Outcome"), rows, empty="There are no such records.")
 
 
 def _moment(record: dict[str, Any]) -> str:
-    return datetime.fromtimestamp(record["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(record["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _outcome(record: dict[str, Any]) -> str:

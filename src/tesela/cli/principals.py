@@ -40,7 +40,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @remote.options
 def list_(kind: str | None, as_json: bool, host: str | None, token: str | None) -> None:
-    """List who there is, or those of one KIND: their names, ids and groups.
+    """List who there is, or those of one KIND: their names and groups. --json has their ids too.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def list_(kind: str | None, as_json: bool, host: str | None, token: str | None) 
         screen.show_json({scim.KINDS[one].path: resources for one, resources in found.items()})
         return
     rows = [_row(one, resource) for one, resources in found.items() for resource in resources]
-    columns = ("Kind", "Name", "Shown as", "Id", "State", "Groups")
+    columns = ("Kind", "Name", "Shown as", "State", "Groups")
     screen.show_table(columns, rows, empty="There is nobody.")
 
 
@@ -212,4 +212,4 @@ def _row(kind: str, resource: Json) -> tuple[str, ...]:
     shown = str(resource.get("displayName") or "")
     groups = ", ".join(str(one.get("display") or one.get("value")) for one in resource.get("groups", ()))
     state = "" if resource.get("active", True) else "inactive"
-    return kind, called, shown if shown != called else "", str(resource.get("id", "")), state, groups
+    return kind, called, shown if shown != called else "", state, groups
