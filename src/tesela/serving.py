@@ -4,6 +4,7 @@
 from a workspace.  `Origin` and `Upstream` are what remains of a served entity once its references are resolved.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -146,13 +147,30 @@ class Capabilities(Struct, frozen=True):
     defaults: tuple[tuple[str, float], ...] = ()
 
 
+class TokenSource(Struct, frozen=True):
+    """How the short-lived token of a provider is got: a form that is posted (RFC 6749, section 4.4; RFC 7523).
+
+    `form` gives the form for the time now, in seconds since the epoch, because an assertion says when it was signed;
+    `key` is equal for equal credentials and tells nothing of them; `issuer` is whom messages name.
+    """
+
+    upstream: "Upstream"
+    form: Callable[[int], bytes]
+    key: str
+    issuer: str
+
+    def __repr__(self) -> str:
+        return f"TokenSource({self.issuer}, {self.upstream!r})"
+
+
 class Upstream(Struct, frozen=True):
     """Address, model and key of the place that we call.
 
     `headers` hold the key and never leave this process but towards the origin; the repr leaves them out.  `limit` is
     how many calls may be in flight from one worker, 0 for no limit; `ignore` names request fields that a translation
-    drops instead of refusing them; `script` belongs to the scripted provider; `links` is where the transport keeps what
-    it has worked out for each path.
+    drops instead of refusing them; `query` follows the path of every request; `token` is there when the provider wants
+    a short-lived token, which the transport gets and puts into the `authorization` header; `script` belongs to the
+    scripted provider; `links` is where the transport keeps what it has worked out for each path.
     """
 
     origin: Origin
@@ -163,6 +181,8 @@ class Upstream(Struct, frozen=True):
     capabilities: Capabilities = Capabilities()
     limit: int = 0
     ignore: frozenset[str] = frozenset()
+    query: str = ""
+    token: TokenSource | None = None
     script: Any = None
     links: dict[str, Any] = msgspec.field(default_factory=dict)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from tesela.errors import UpstreamTimeout, UpstreamUnavailable
 from tesela.gateway.connection import Attempt, Connection, called
 from tesela.gateway.dial import Dialer
-from tesela.gateway.seams import Listener
+from tesela.gateway.seams import Handle, Listener
+from tesela.gateway.tokens import Tokens
 from tesela.serving import Origin, Upstream
 
 KEEP_S = 55.0
@@ -27,11 +28,14 @@ class Pools:
         self._idle: dict[Origin, list[Connection]] = {}
         self._ticking: asyncio.TimerHandle | None = None
         self._dials: set[asyncio.Task[None]] = set()
+        self._tokens = Tokens(self, loop.time)
 
     def send(
         self, upstream: Upstream, path: str, headers: Sequence[tuple[str, str]], body: bytes, listener: Listener
-    ) -> Attempt:
+    ) -> Handle:
         """Send a POST.  Raises nothing: what goes wrong reaches the listener."""
+        if upstream.token is not None:
+            return self._tokens.send(upstream, path, headers, body, listener)
         link = upstream.links.get(path)
         if link is None or link.pools is not self:
             link = upstream.links[path] = Link(self, upstream, path)
@@ -134,10 +138,13 @@ class Link:
 
 
 def _head(upstream: Upstream, path: str) -> bytes:
-    lines = [f"POST {upstream.base_path}{path} HTTP/1.1", f"host: {upstream.origin.authority}"]
+    query = f"?{upstream.query}" if upstream.query else ""
+    lines = [f"POST {upstream.base_path}{path}{query} HTTP/1.1", f"host: {upstream.origin.authority}"]
     lines += [f"{field}: {content}" for field, content in upstream.headers]
+    if all(field != "content-type" for field, _ in upstream.headers):
+        lines.append("content-type: application/json")
     # We relay bytes, and look for the usage in them: no compression.
-    lines += ["content-type: application/json", "accept-encoding: identity", ""]
+    lines += ["accept-encoding: identity", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
