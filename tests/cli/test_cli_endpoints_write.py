@@ -246,6 +246,13 @@ def test_permissions_are_given_lowered_and_taken(admin: Any, served: Served, nam
     assert shown["object_type"] == "serving-endpoint"
 
 
+def test_an_endpoint_without_an_id_has_no_permissions_to_tell(tesela: Any, server: Any) -> None:
+    server.endpoint("built-in")
+    done = tesela("endpoints", "permissions", "built-in")
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("tesela: endpoint 'built-in' has no id at http://")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -1,6 +1,7 @@
 """`tesela principals` and `tesela audit` against a real server, and signing in as a service principal."""
 
 import json
+import shlex
 from typing import Any
 from uuid import uuid4
 
@@ -128,6 +129,16 @@ def test_a_host_that_answers_no_token(make_tesela: Any, server: Any) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith(b"DATABRICKS_CLIENT_SECRET: no such client\n")
     assert b"s-that-is-secret" not in done.stderr
+
+
+def test_lines_for_a_shell_hold_no_commands(tesela: Any, server: Any) -> None:
+    made = {"id": "7", "applicationId": "$(touch here)", "displayName": "x"}
+    server.answer("POST", "/api/2.0/preview/scim/v2/ServicePrincipals", made, 201)
+    secrets = "/api/2.0/accounts/servicePrincipals/7/credentials/secrets"
+    server.answer("POST", secrets, {"secret": "a'; touch there"})
+    lines = exported(tesela("principals", "create", "service-principal", "x", "--secret"))
+    assert lines["DATABRICKS_CLIENT_ID"] == "'$(touch here)'"
+    assert shlex.split(lines["DATABRICKS_CLIENT_SECRET"]) == ["a'; touch there"]
 
 
 def test_somebody_who_is_not_there(admin: Any, name: str) -> None:

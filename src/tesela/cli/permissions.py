@@ -1,11 +1,12 @@
 """`tesela endpoints permissions`: who may see, query and manage an endpoint."""
 
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import click
 
 from tesela.cli import remote, screen
-from tesela.errors import NotFound
+from tesela.errors import NotFound, Unsupported
 
 PATH = "/api/2.0/permissions/serving-endpoints/"
 FIELDS = {"user": "user_name", "group": "group_name", "service-principal": "service_principal_name"}
@@ -71,7 +72,10 @@ def command(
     """
     server = remote.connect(host, token)
     # The paths of permissions go by the id, which a workspace wants and the name is not.
-    path = PATH + str(server.get(remote.endpoint_path(name))["id"])
+    id = server.get(remote.endpoint_path(name)).get("id")
+    if not id:
+        raise Unsupported(f"endpoint {name!r} has no id at {server.host}, so its permissions cannot be told")
+    path = PATH + quote(id, safe="")
     answer = server.get(path)
     if grants or revoked:
         answer = _change(server, path, _given(answer), dict(grants), revoked, name)

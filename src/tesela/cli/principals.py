@@ -1,5 +1,6 @@
 """`tesela principals`: users, groups and service principals of a server, over its SCIM paths."""
 
+import shlex
 from typing import Any
 
 import click
@@ -127,7 +128,7 @@ def add_secret(name: str, lifetime: int | None, host: str | None, token: str | N
     """
     server = remote.connect(host, token)
     found = scim.find(server, "service-principal", name)
-    _export(server, found["applicationId"], _new_secret(server, found, lifetime))
+    _export(server, found.get("applicationId", name), _new_secret(server, found, lifetime))
 
 
 @command.command("delete")
@@ -193,9 +194,9 @@ def _new_secret(server: Remote, principal: Json, lifetime_s: int | None) -> str:
 
 def _export(server: Remote, client_id: str, secret: str) -> None:
     """The lines alone on standard output, so that a shell can take them."""
-    click.echo(f"export DATABRICKS_HOST={server.host}")
-    click.echo(f"export DATABRICKS_CLIENT_ID={client_id}")
-    click.echo(f"export DATABRICKS_CLIENT_SECRET={secret}")
+    for name, value in (("HOST", server.host), ("CLIENT_ID", client_id), ("CLIENT_SECRET", secret)):
+        # Quoted, because the server chose them and a shell is to read them.
+        click.echo(f"export DATABRICKS_{name}={shlex.quote(value)}")
     click.echo(
         f"These sign in as {_called('service-principal', client_id)}, where DATABRICKS_TOKEN is not set. "
         "The secret is not shown again.",
