@@ -94,7 +94,9 @@ class Site:
         point = endpoint("chat")
         self.gateway = Gateway(self.loop, snapshot(point), PROVIDERS, transports, Tally(), id_prefix="id-")
         limits = Limits(max_body=5000)
-        self.app = Application(self.gateway, limits, Router(redirect_slashes=False), frozenset({"/health"}))
+        self.app = Application(
+            self.gateway, limits, Router(redirect_slashes=False), frozenset({"/health"}).__contains__
+        )
         self.config = uvicorn.Config(self.app, ws="none", lifespan="off", log_config=None, access_log=False)
         self.kinds = {hot: hot_protocol(self.gateway, limits, hot=hot) for hot in (True, False)}
 

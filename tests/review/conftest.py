@@ -58,7 +58,7 @@ async def running(serve: Serve, *, hot: bool) -> AsyncIterator[Running]:
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    app = Application(gateway, limits, nothing, frozenset())
+    app = Application(gateway, limits, nothing, frozenset[str]().__contains__)
     config = uvicorn.Config(
         app, http=hot_protocol(gateway, limits, hot=hot), ws="none", lifespan="off", log_config=None,
         access_log=False, timeout_graceful_shutdown=1,
