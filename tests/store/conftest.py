@@ -17,15 +17,31 @@ BACKENDS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def servers() -> list[Server]:
+    """Those that were started for all tests."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def swept(servers: list[Server]) -> Iterator[None]:
+    """No test leaves a database behind."""
+    yield
+    for server in servers:
+        server.sweep()
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: list[Server]) -> Iterator[Server]:
     """One server for all tests."""
     try:
         server = Server()
     except Missing as why:
         pytest.skip(str(why))
+    servers.append(server)
     try:
         yield server
     finally:
+        servers.remove(server)
         server.stop()
 
 
