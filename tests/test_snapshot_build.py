@@ -14,7 +14,7 @@ from tesela.addresses import EngineAddress
 from tesela.catalogue import borrowed_names
 from tesela.config import Config, load
 from tesela.configfile import Places
-from tesela.endpoint_build import ENDPOINT_NAME, shares
+from tesela.endpoint_build import ENDPOINT_NAME, endpoint_id, shares
 from tesela.errors import ConfigError
 from tesela.records import StoredEndpoint
 from tesela.serving import Capabilities, Endpoint, Route, TrafficConfig
@@ -297,6 +297,35 @@ def test_a_secret_is_put_in_for_its_reference(tmp_path: Path) -> None:
     without = from_store(tmp_path, made("mine", asked), made("other"))
     assert "there is no secret 'key' in scope 'team'" in without.broken["mine"]
     assert set(without.endpoints) == {"other"}
+
+
+def keyed(reference: str, name: str = "e") -> dict[str, Any]:
+    entity = external()
+    entity["external_model"]["custom_provider_config"]["bearer_token_auth"] = {"token": reference}
+    return endpoint(entity, name=name)
+
+
+def test_a_secret_that_is_gone_takes_down_the_files_endpoint_that_needs_it_and_no_other(tmp_path: Path) -> None:
+    config = configured(tmp_path, keyed("{{secrets/team/key}}", "mine"), endpoint(external(), name="other"))
+    before = build(config, ENGINES, contents(1, secrets={"team/key": "sk-secret"}))
+    assert set(before.snapshot.endpoints) == {"mine", "other"}
+    # Nobody would see what else has changed, such as a token that was revoked, if this could not be built.
+    after = build(config, ENGINES, contents(2, endpoints=(made("mine"),), permissions=GIVEN))
+    assert set(after.snapshot.endpoints) == {"other"}
+    assert "there is no secret 'key' in scope 'team'" in after.snapshot.broken["mine"]
+    assert after.snapshot.may_query(Principal("7", "ann@example.com"), "mine")
+    assert build(config, ENGINES, contents(3), after).snapshot.broken == after.snapshot.broken
+
+
+GIVEN: dict[str, dict[str, Any]] = {endpoint_id(1_234_567_890_123_456, "mine"): {"7": "CAN_QUERY"}}
+
+
+def test_a_secret_that_cannot_be_a_key_stops_the_start_and_nothing_that_runs(tmp_path: Path) -> None:
+    config = configured(tmp_path, keyed("{{secrets/team/key}}"))
+    bad = contents(1, secrets={"team/key": "two\nlines"})
+    assert set(build(config, ENGINES, bad, running=True).snapshot.broken) == {"e"}
+    with pytest.raises(ConfigError, match="endpoints"):
+        build(config, ENGINES, bad)
 
 
 def test_a_secret_is_found_in_any_case(tmp_path: Path) -> None:

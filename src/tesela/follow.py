@@ -55,7 +55,7 @@ class Follower:
         self._contents = contents
         self._state = state
         self._seen = Sound(contents.version, bell.hear().state, 1)
-        self._built = build(state.config, state.engines, contents)
+        self._built = build(state.config, state.engines, contents, running=True)
         self._news: Built | None = None
         self._change = threading.Condition()
         self._wanted = False
@@ -148,7 +148,7 @@ class Follower:
                 self._contents if heard.version <= self._seen.version else read_contents(self._store(), self._contents)
             )
             same = state is self._state and contents.secrets == self._contents.secrets
-            built = build(state.config, state.engines, contents, self._built if same else None)
+            built = build(state.config, state.engines, contents, self._built if same else None, running=True)
         except (TeselaError, OSError):
             if not self._trouble:
                 _log.exception("what has changed could not be taken over; going on with what was read before")

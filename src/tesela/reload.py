@@ -80,12 +80,15 @@ class Reloader:
         try:
             config = await asyncio.to_thread(self._read)
             plan = await asyncio.to_thread(local.plan, config, self._run_dir, _silent)
-            snapshot_build.build(config, plan.addresses, self._steward.contents)
+            built = snapshot_build.build(config, plan.addresses, self._steward.contents)
         except TeselaError as error:
             self._note(f"{error.message}; the configuration before it still serves")
             self._trouble(WRONG)
             return
-        for note in config.notes:
+        for note in (
+            *config.notes,
+            *(f"{why}; until it is there the endpoint answers 503" for why in built.lost.values()),
+        ):
             self._note(note)
         self._name_what_waits(config)
         await self._engines(config, plan)

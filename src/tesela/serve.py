@@ -58,7 +58,8 @@ def run(config: Config, read: Callable[[], Config]) -> int:
         plan = local.plan(config, run_dir, screen.progress)
         contents = read_contents(store)
         # Said before anything starts, in one sentence, rather than by each worker.
-        snapshot_build.build(config, plan.addresses, contents)
+        for why in snapshot_build.build(config, plan.addresses, contents).lost.values():
+            screen.note(f"{why}; until it is there the endpoint answers 503")
         listener = _listen(config.settings.host, config.settings.port)
         with listener:
             access_token = _access_token(config, store)

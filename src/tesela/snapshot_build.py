@@ -1,11 +1,12 @@
 """Builds the snapshot: the configuration's endpoints, the built-in ones, and those of the store.
 
 Pure: the engines' addresses and the store's contents are arguments.  What cannot work in the file raises ConfigError;
-an endpoint of the store that cannot work takes no other down with it.
+an endpoint that cannot work because of what is in the store takes no other down with it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -32,66 +33,94 @@ from tesela.snapshot import Snapshot
 
 class Built(msgspec.Struct, frozen=True):
     """A snapshot, with what the next one may take over from it: the configuration's own endpoints by name, and those
-    of the store by id and version.  `around` is what endpoints of the store are built from."""
+    of the store by id and version.  `lost` says why endpoints of the file cannot work.  `around` is what endpoints of
+    the store are built from."""
 
     snapshot: Snapshot
     own: Mapping[str, Endpoint]
+    lost: Mapping[str, str]
     stored: Mapping[tuple[str, int], Endpoint]
     around: Surroundings
 
 
 def build(
-    config: Config, engines: Mapping[str, EngineAddress], contents: Contents, before: "Built | None" = None
+    config: Config,
+    engines: Mapping[str, EngineAddress],
+    contents: Contents,
+    before: "Built | None" = None,
+    *,
+    running: bool = False,
 ) -> Built:
     """Everything that a request may need to know.  Raises ConfigError.
 
     `engines` are the local models that run here, the one to prefer for borrowed names first; models that are only
     attached (`base_url`) are added from the configuration.  `before` was built from the same configuration, engines
-    and secrets: an endpoint that has not changed since is the very object.
+    and secrets: an endpoint that has not changed since is the very object.  `running` is for a configuration that was
+    found right before: what has become wrong since came from the store, and must stop nothing else.
     """
     engines = {**engines, **attached(config)}
     # In lower case: names of secrets are found in any.
     stored_secrets = {f"{{{{secrets/{name}}}}}".lower(): value for name, value in contents.secrets.items()}
     secrets = {**config.secrets, **stored_secrets}
     around = Surroundings(config.places, secrets, config.settings.timeouts.upstream, engines)
-    own = before.own if before else _own(config, around, contents.workspace.id)
+    workspace = contents.workspace.id
+    own, lost = (before.own, before.lost) if before else _own(config, around, workspace, running)
     # Only references of the file may read the server's environment: what came through the API may not.
     kept = {name: value for name, value in secrets.items() if name.startswith("{{")}
     theirs = Surroundings(Places(), kept, around.timeouts, engines)
-    stored, broken = _stored(contents, theirs, own, before.stored if before else {})
+    stored, broken = _stored(contents, theirs, {*own, *lost}, before.stored if before else {})
     endpoints = {**own, **{endpoint.name: endpoint for endpoint in stored.values()}}
-    ids = {name: one.id for name, one in endpoints.items()}
+    ids = {one.name: one.id for one in contents.endpoints} | {name: endpoint_id(workspace, name) for name in lost}
+    ids |= {name: one.id for name, one in endpoints.items()}
     snapshot = Snapshot(
         version=contents.version,
         endpoints=endpoints,
         credentials=contents.credentials,
-        grants=grants(contents.permissions, {**{one.name: one.id for one in contents.endpoints}, **ids}),
+        grants=grants(contents.permissions, ids),
         principals=contents.principals,
         keys=contents.keys,
         client_secrets=contents.client_secrets,
-        broken=broken,
+        broken={**broken, **lost},
     )
-    return Built(snapshot, own, stored, theirs)
+    return Built(snapshot, own, lost, stored, theirs)
 
 
-def _own(config: Config, around: Surroundings, workspace: int) -> dict[str, Endpoint]:
-    """The endpoints of the file, and those that are built in."""
+def _own(
+    config: Config, around: Surroundings, workspace: int, running: bool
+) -> tuple[dict[str, Endpoint], dict[str, str]]:
+    """The endpoints of the file, and those that are built in; and why others of the file cannot work."""
     endpoints: dict[str, Endpoint] = {}
+    lost: dict[str, str] = {}
     for i, asked in enumerate(config.settings.endpoints):
         at = f"endpoints[{i}]"
-        endpoint = build_endpoint(
-            asked, around, at, id=endpoint_id(workspace, asked.name), source="file", created_ms=config.file_ms
-        )
-        if endpoint.name in endpoints:
+        if asked.name in endpoints or asked.name in lost:
             raise ConfigError(f"{config.places(at + '.name')}: there are two endpoints named {asked.name!r}")
-        endpoints[endpoint.name] = endpoint
+        try:
+            endpoints[asked.name] = build_endpoint(
+                asked, around, at, id=endpoint_id(workspace, asked.name), source="file", created_ms=config.file_ms
+            )
+        except ConfigError as exc:
+            # A secret can be put, and deleted, only while the server runs.
+            if not (running or _lacks_secret(asked, around.secrets)):
+                raise
+            lost[asked.name] = exc.message
     for endpoint in _built_in(config, around.engines, workspace):
-        endpoints.setdefault(endpoint.name, endpoint)
-    return endpoints
+        if endpoint.name not in lost:
+            endpoints.setdefault(endpoint.name, endpoint)
+    return endpoints, lost
+
+
+_STORED = re.compile(r"\{\{\s*secrets/([^/{}\s]+)/([^/{}\s]+)\s*\}\}")
+
+
+def _lacks_secret(asked: ServingEndpoint, secrets: Mapping[str, str]) -> bool:
+    """Whether it refers to a secret that the store does not have."""
+    named = _STORED.findall(msgspec.json.encode(asked).decode())
+    return any(f"{{{{secrets/{scope}/{key}}}}}".lower() not in secrets for scope, key in named)
 
 
 def _stored(
-    contents: Contents, around: Surroundings, own: Mapping[str, Endpoint], before: Mapping[tuple[str, int], Endpoint]
+    contents: Contents, around: Surroundings, own: AbstractSet[str], before: Mapping[tuple[str, int], Endpoint]
 ) -> tuple[dict[tuple[str, int], Endpoint], dict[str, str]]:
     """The endpoints of the store that can serve, and why the others cannot."""
     found: dict[tuple[str, int], Endpoint] = {}
