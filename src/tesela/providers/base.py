@@ -6,7 +6,7 @@ both sides as literals.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -118,7 +118,7 @@ class _Inner(msgspec.Struct):
 
 class _Told(msgspec.Struct):
     error: _Inner | str | None = None
-    message: str | None = None
+    message: str | dict[str, Any] | None = None
     detail: msgspec.Raw = msgspec.Raw()
 
 
@@ -136,9 +136,11 @@ def _told(body: bytes) -> tuple[str | None, str | None, str | None]:
         return told.error.message, told.error.param, reason if isinstance(reason, str) else None
     if isinstance(told.error, str):
         return told.error, None, None
-    if told.message is None and bytes(told.detail):
-        return f"the provider says: {bytes(told.detail)[:500].decode(errors='replace')}", None, None
-    return told.message, None, None
+    if isinstance(told.message, str):
+        return told.message, None, None
+    # Servers built on FastAPI list what is wrong, in one of two places.
+    listed = bytes(told.detail) if told.message is None else msgspec.json.encode(told.message)
+    return (f"the provider says: {listed[:500].decode(errors='replace')}" if listed else None), None, None
 
 
 Failure = Callable[[int, bytes, int | None], UpstreamError]

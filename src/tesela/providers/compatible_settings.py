@@ -1,5 +1,6 @@
 """The settings of providers that speak OpenAI's form: `openai`, and `custom` for whatever a URL points to."""
 
+from tesela.providers import azure
 from tesela.providers.compatible import CUSTOM, CUSTOM_VERBATIM, OPENAI, OPENAI_BASE, address, base, header
 from tesela.providers.reading import Reading, Resolved
 from tesela.serving import Upstream
@@ -7,13 +8,14 @@ from tesela.wire.tasks import Task
 
 
 def openai(reading: Reading, task: Task) -> Resolved:
-    kind = reading.text("openai_api_type")
-    if kind not in (None, "openai"):
-        raise reading.wrong(
-            "openai_api_type",
-            f"{kind!r} is not built yet; an Azure deployment can be reached with provider 'custom', its full URL with "
-            "`?api-version=`, and api_key_auth with the key name `api-key`",
-        )
+    kind = reading.text("openai_api_type") or "openai"
+    read = TYPES.get(kind)
+    if read is None:
+        raise reading.wrong("openai_api_type", f"{kind!r} is no type; it is one of {', '.join(TYPES)}")
+    return read(reading, task)
+
+
+def _openai(reading: Reading, task: Task) -> Resolved:
     reading.only(
         "openai_api_key", "openai_api_key_plaintext", "openai_api_base", "openai_api_type", "openai_organization"
     )
@@ -31,6 +33,10 @@ def openai(reading: Reading, task: Task) -> Resolved:
     native = {Task.RESPONSES} if task is Task.CHAT and url is None else set()
     upstream = Upstream(origin, reading.model.name, found, tuple(headers), reading.timeouts)
     return Resolved(OPENAI.name, frozenset({task} | native), upstream)
+
+
+TYPES = {"openai": _openai, "azure": azure.with_key, "azuread": azure.with_entra}
+"""Values of `openai_api_type`."""
 
 
 def custom(reading: Reading, task: Task) -> Resolved:

@@ -4,7 +4,7 @@ Keys are resolved here and go into headers; no message shows one.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -85,6 +85,12 @@ class Reading(msgspec.Struct, frozen=True):
                 close = get_close_matches(key, known, n=1)
                 more = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
                 raise self.wrong(key, f"there is no such setting; {more}")
+
+    def no_task(self, task: Task, can: Iterable[Task]) -> ConfigError:
+        """The refusal of a task that the provider does not have."""
+        at = f"{self.at.rpartition('.')[0]}.task"
+        has = ", ".join(sorted(can))
+        return ConfigError(f"{self.place(at)}: provider {self.model.provider!r} has no {task}; it has {has}")
 
     def ignore(self) -> frozenset[str]:
         """`ignore`: names of request fields that this endpoint drops where the provider cannot be told them."""

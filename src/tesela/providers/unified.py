@@ -24,6 +24,12 @@ def exchange(task: Task, document: Document, streaming: bool, upstream: Upstream
     return Exchange(PATH[task], encode(document), streaming)
 
 
+def unasked(task: Task, document: Document, streaming: bool, upstream: Upstream) -> Exchange:
+    """Forward the request to a server that does not know `stream_options`; what the caller gives of them goes on."""
+    document["model"] = raw(upstream.model)
+    return Exchange(PATH[task], encode(document), streaming)
+
+
 def _counted(document: Document) -> msgspec.Raw:
     options = value(document, "stream_options")
     if not isinstance(options, dict):
