@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from tesela.errors import ConfigError
-from tesela.providers import anthropic_settings, compatible_settings
+from tesela.providers import ai21_settings, anthropic_settings, compatible_rows, compatible_settings, databricks
+from tesela.providers.ai21 import AI21
 from tesela.providers.anthropic import ANTHROPIC
+from tesela.providers.azure import AZURE, AZURE_EARLIER
 from tesela.providers.base import Provider
 from tesela.providers.compatible import CUSTOM, CUSTOM_VERBATIM, OPENAI
+from tesela.providers.compatible_rows import TELLING
+from tesela.providers.databricks import DATABRICKS
 from tesela.providers.local import LOCAL
 from tesela.providers.reading import Place, Reading, Resolved, Row
 from tesela.providers.scripted import SCRIPTED, script_from
@@ -50,9 +54,7 @@ def resolve(
     resolved = row.resolve(reading, TASKS[model.task])
     can = PROVIDERS[resolved.provider].translations
     if TASKS[model.task] not in can:
-        raise ConfigError(
-            f"{place(at + '.task')}: provider {model.provider!r} has no {model.task}; it has {', '.join(sorted(can))}"
-        )
+        raise reading.no_task(TASKS[model.task], can)
     return resolved
 
 
@@ -82,17 +84,32 @@ TASKS: dict[str, Task] = {str(task): task for task in (Task.CHAT, Task.COMPLETIO
 """The tasks that an external model may have."""
 
 ROWS: Mapping[str, Row] = {
+    "ai21labs": Row("ai21labs_config", ai21_settings.resolve),
     "anthropic": Row("anthropic_config", anthropic_settings.resolve),
+    "databricks-model-serving": Row("databricks_model_serving_config", databricks.resolve),
     "openai": Row("openai_config", compatible_settings.openai),
     "custom": Row("custom_provider_config", compatible_settings.custom),
     "scripted": Row("scripted_config", _scripted, needs_settings=False),
+    **compatible_rows.ROWS,
 }
 
-ELSEWHERE = frozenset({"ai21labs", "amazon-bedrock", "cohere", "databricks-model-serving", "google-cloud-vertex-ai"})
+ELSEWHERE = frozenset({"amazon-bedrock", "cohere", "google-cloud-vertex-ai"})
 RETIRED = frozenset({"palm"})
 ELSEWHERE_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
 
 PROVIDERS: Mapping[str, Provider] = {
-    one.name: one for one in (OPENAI, CUSTOM, CUSTOM_VERBATIM, ANTHROPIC, LOCAL, SCRIPTED)
+    one.name: one
+    for one in (
+        OPENAI,
+        AZURE,
+        AZURE_EARLIER,
+        CUSTOM,
+        CUSTOM_VERBATIM,
+        TELLING,
+        ANTHROPIC,
+        DATABRICKS,
+        LOCAL,
+        SCRIPTED,
+    )
 }
 """Every provider by the name that `ServedEntity.provider` holds."""
