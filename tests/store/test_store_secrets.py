@@ -61,6 +61,27 @@ def test_a_scope_can_be_given_to_everyone(store: Store) -> None:
     assert all(store.secrets.may(principal(store, id), "s", "MANAGE") for id in (ANN, BOB, ROBOT))
 
 
+def test_who_left_an_endpoint_behind_does_not_get_what_somebody_else_puts_into_a_scope_of_that_name(
+    store: Store,
+) -> None:
+    for served in ("active", "pending"):
+        scope = f"openai-{served}"
+        store.secrets.create_scope(actor(BOB), scope)
+        model = {"custom_provider_config": {"bearer_token_auth": {"token": f"{{{{ secrets/{scope.upper()}/key}}}}"}}}
+        config = {"served_entities": [{"external_model": model}]}
+        store.endpoints.create(actor(BOB), served, config, {}, ready=served == "active")
+        store.secrets.delete_scope(actor(BOB), scope)
+        for other in (ANN, ADMIN):
+            with pytest.raises(InvalidRequest, match=f"{served!r} still refers to a secret scope of this name"):
+                store.secrets.create_scope(actor(other), scope)
+        store.secrets.create_scope(actor(ANN), f"{scope}-2")
+        # Its own maker, such as Terraform, which makes things anew.
+        store.secrets.create_scope(actor(BOB), scope)
+        store.secrets.delete_scope(actor(BOB), scope)
+        store.endpoints.delete(actor(BOB), served)
+        store.secrets.create_scope(actor(ANN), scope)
+
+
 @pytest.mark.parametrize(
     ("name", "id"),
     [("bob@example.com", BOB), ("BOB@Example.com", BOB), ("team", BOB), (APPLICATION, ROBOT), ("users", ROBOT)],

@@ -1,9 +1,10 @@
 """Rows of the table of endpoints, to and from values."""
 
+import re
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from tesela.records import StoredEndpoint
 from tesela.store.tables import ENDPOINTS
@@ -20,6 +21,18 @@ def possible(name: str) -> bool:
 def find(connection: Connection, where: Any) -> StoredEndpoint | None:
     row = connection.execute(select(*COLUMNS).where(where)).first()
     return None if row is None else endpoint_of(row)
+
+
+def referring(connection: Connection, scope: str) -> list[tuple[str, str]]:
+    """(name, id of the creator) of the endpoints that refer to a secret of this scope, whether or not it is there."""
+    columns = (ENDPOINTS.c.name, ENDPOINTS.c.creator_id, ENDPOINTS.c.active, ENDPOINTS.c.pending)
+    some = or_(*(ENDPOINTS.c[config].contains("secrets/") for config in ("active", "pending")))
+    reference = re.compile(r"\{\{\s*secrets/" + re.escape(scope) + "/", re.IGNORECASE)
+    return [
+        (row.name, row.creator_id)
+        for row in connection.execute(select(*columns).where(some).order_by(ENDPOINTS.c.name))
+        if reference.search(row.active or "") or reference.search(row.pending or "")
+    ]
 
 
 def select_all(connection: Connection, where: Any) -> tuple[StoredEndpoint, ...]:

@@ -11,6 +11,7 @@ from tesela.errors import AlreadyExists, ConfigError, InvalidRequest, NotFound, 
 from tesela.records import SECRET_PERMISSIONS, Actor, Holder, SecretInfo, SecretPermission
 from tesela.snapshot import Principal
 from tesela.store.database import Database
+from tesela.store.endpoint_rows import referring
 from tesela.store.identity_rules import USERS
 from tesela.store.named import any_holder, holder, holders
 from tesela.store.tables import SCOPES, SECRET_ACLS, SECRETS
@@ -36,6 +37,14 @@ class Secrets:
                 raise AlreadyExists(f"there is a secret scope {there!r} already", param="scope")
             if _count(connection, SCOPES) >= SCOPES_MAX:
                 raise InvalidRequest(f"there are {SCOPES_MAX} secret scopes already: delete one first", param="scope")
+            left = next((name for name, creator in referring(connection, scope) if creator != by.id), None)
+            if left is not None:
+                # It would send what is put here to wherever it points, without anybody's leave.
+                raise InvalidRequest(
+                    f"endpoint {left!r} still refers to a secret scope of this name, which was deleted: choose another "
+                    "name, or have that endpoint changed or deleted first",
+                    param="scope",
+                )
             manager = holder(connection, "group", USERS) if everyone else _maker(connection, by)
             if manager is None:
                 raise PermissionDenied(f"{by.name} is no principal that a secret scope can be given to")
