@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from tesela.errors import ConfigError
-from tesela.providers import ai21_settings, anthropic_settings, compatible_rows, compatible_settings, databricks
+from tesela.providers import (
+    ai21_settings,
+    anthropic_settings,
+    cohere_settings,
+    compatible_rows,
+    compatible_settings,
+    databricks,
+)
 from tesela.providers.ai21 import AI21
 from tesela.providers.anthropic import ANTHROPIC
 from tesela.providers.azure import AZURE, AZURE_EARLIER
 from tesela.providers.base import Provider
+from tesela.providers.cohere import COHERE
 from tesela.providers.compatible import CUSTOM, CUSTOM_VERBATIM, OPENAI
 from tesela.providers.compatible_rows import TELLING
 from tesela.providers.databricks import DATABRICKS
@@ -86,6 +94,7 @@ TASKS: dict[str, Task] = {str(task): task for task in (Task.CHAT, Task.COMPLETIO
 ROWS: Mapping[str, Row] = {
     "ai21labs": Row("ai21labs_config", ai21_settings.resolve),
     "anthropic": Row("anthropic_config", anthropic_settings.resolve),
+    "cohere": Row("cohere_config", cohere_settings.resolve),
     "databricks-model-serving": Row("databricks_model_serving_config", databricks.resolve),
     "openai": Row("openai_config", compatible_settings.openai),
     "custom": Row("custom_provider_config", compatible_settings.custom),
@@ -93,7 +102,7 @@ ROWS: Mapping[str, Row] = {
     **compatible_rows.ROWS,
 }
 
-ELSEWHERE = frozenset({"amazon-bedrock", "cohere", "google-cloud-vertex-ai"})
+ELSEWHERE = frozenset({"amazon-bedrock", "google-cloud-vertex-ai"})
 RETIRED = frozenset({"palm"})
 ELSEWHERE_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
 
@@ -107,6 +116,8 @@ PROVIDERS: Mapping[str, Provider] = {
         CUSTOM_VERBATIM,
         TELLING,
         ANTHROPIC,
+        AI21,
+        COHERE,
         DATABRICKS,
         LOCAL,
         SCRIPTED,
