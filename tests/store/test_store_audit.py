@@ -68,12 +68,23 @@ def test_what_is_long_or_holds_a_nul_is_recorded_all_the_same(store: Store) -> N
     assert (len(found.actor), len(found.action), len(found.object), len(found.message)) == (256, 64, 256, 1000)
 
 
-def test_old_records_are_dropped(store: Store) -> None:
-    for at in (1.0, 2.0, 3.0):
-        Audit(store.database, clock=lambda at=at: at).refused(actor(ANN), "a", str(at), 400, "")  # type: ignore[misc]
-    assert store.audit.prune(older_than_ms=3000) == 2
-    assert [one.object for one in store.audit.list(10)] == ["3.0"]
-    assert store.audit.prune(older_than_ms=3000) == 0
+def test_refusals_do_not_fill_the_disk_and_what_was_done_stays(store: Store) -> None:
+    audit = Audit(store.database, refusals=10, every=5)
+    store.secrets.create_scope(actor(ANN), "done")
+    for i in range(34):
+        audit.refused(actor(ANN), "a", str(i), 400, "")
+    found = [one.object for one in store.audit.list(1000)]
+    assert found[0] == "33"
+    assert found[-1] == "done"
+    assert 10 <= len(found) - 1 < 10 + 5
+
+
+@pytest.mark.parametrize("prefix", ["dapi", "dose"])
+def test_a_token_in_a_path_or_a_sentence_is_not_recorded(store: Store, prefix: str) -> None:
+    token = prefix + "0123456789abcdef" * 2
+    store.audit.refused(actor(ANN), "DELETE refused", f"/api/2.0/token-management/tokens/{token}", 404, f"no {token!r}")
+    [found] = store.audit.list(10)
+    assert (found.object, found.message) == (f"/api/2.0/token-management/tokens/{prefix}***", f"no '{prefix}***'")
 
 
 def test_a_store_that_fails_does_not_make_another_error_of_a_refusal(store: Store) -> None:

@@ -29,6 +29,8 @@ LOCK = 7_233_106_591
 """The number of PostgreSQL's advisory lock for work on the tables themselves; chosen by lot, once."""
 CONNECTIONS = 5
 FILE = "tesela.db"
+DONE = 200
+"""The status of audit records of what was done."""
 
 UPSERTS = {"sqlite": "sqlalchemy.dialects.sqlite", "postgresql": "sqlalchemy.dialects.postgresql"}
 """Where each database's own INSERT, with its ON CONFLICT, is: loaded when it is needed, for 4 MB and 25 ms."""
@@ -197,9 +199,9 @@ def upsert(dialect: str, table: Table) -> Any:
 
 
 def record(
-    connection: Connection, by: Actor, action: str, thing: str, now: float, status: int = 200, message: str = ""
-) -> None:
-    """An audit record."""
+    connection: Connection, by: Actor, action: str, thing: str, now: float, status: int = DONE, message: str = ""
+) -> int:
+    """Writes an audit record; its number."""
     row = {
         "at_ms": int(now * 1000),
         "actor_id": by.id,
@@ -211,7 +213,7 @@ def record(
         "status": status,
         "message": message[:1000],
     }
-    connection.execute(insert(AUDIT).values(row))
+    return int(connection.execute(insert(AUDIT).values(row).returning(AUDIT.c.id)).scalar_one())
 
 
 def home_url(home: Path) -> str:
