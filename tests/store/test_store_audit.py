@@ -68,6 +68,14 @@ def test_what_is_long_or_holds_a_nul_is_recorded_all_the_same(store: Store) -> N
     assert (len(found.actor), len(found.action), len(found.object), len(found.message)) == (256, 64, 256, 1000)
 
 
+def test_old_records_are_dropped(store: Store) -> None:
+    for at in (1.0, 2.0, 3.0):
+        Audit(store.database, clock=lambda at=at: at).refused(actor(ANN), "a", str(at), 400, "")  # type: ignore[misc]
+    assert store.audit.prune(older_than_ms=3000) == 2
+    assert [one.object for one in store.audit.list(10)] == ["3.0"]
+    assert store.audit.prune(older_than_ms=3000) == 0
+
+
 def test_refusals_do_not_fill_the_disk_and_what_was_done_stays(store: Store) -> None:
     audit = Audit(store.database, refusals=10, every=5)
     store.secrets.create_scope(actor(ANN), "done")

@@ -69,6 +69,11 @@ class Audit:
         with self._database.read() as connection:
             return [AuditRecord(**row) for row in connection.execute(asked).mappings()]
 
+    def prune(self, older_than_ms: int) -> int:
+        """Drop records from before this time; how many there were."""
+        with self._database.write() as connection:
+            return connection.execute(delete(AUDIT).where(AUDIT.c.at_ms < older_than_ms)).rowcount
+
 
 _FILTERS: Mapping[str, Callable[[str], ColumnElement[bool]]] = {
     "action": lambda action: AUDIT.c.action == action,
