@@ -168,8 +168,8 @@ def test_what_cannot_be_an_endpoint(tmp_path: Path, asked: dict[str, Any], messa
 
 def test_an_external_model_is_refused_with_its_place(tmp_path: Path) -> None:
     asked = external()
-    asked["external_model"]["provider"] = "anthropic"
-    path = "endpoints[0].config.served_entities[0].external_model.provider: provider 'anthropic' exists in Databricks"
+    asked["external_model"]["provider"] = "palm"
+    path = "endpoints[0].config.served_entities[0].external_model.provider: provider 'palm' was retired"
     assert path in refusal(tmp_path, endpoint(asked))
 
 

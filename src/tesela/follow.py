@@ -16,7 +16,7 @@ import msgspec
 from tesela import signed
 from tesela.bell import Bell, Sound
 from tesela.endpoint_build import Surroundings
-from tesela.errors import TeselaError
+from tesela.errors import StoreUnavailable, TeselaError
 from tesela.records import Contents
 from tesela.snapshot_build import Built, build
 from tesela.told import ServerState, read_state
@@ -149,6 +149,10 @@ class Follower:
             )
             same = state is self._state and contents.secrets == self._contents.secrets
             built = build(state.config, state.engines, contents, self._built if same else None, running=True)
+        except StoreUnavailable as error:
+            if not self._trouble:
+                _log.warning("%s", error.message)
+            return False
         except (TeselaError, OSError):
             if not self._trouble:
                 _log.exception("what has changed could not be taken over; going on with what was read before")

@@ -6,6 +6,8 @@ and changes nothing else.
 """
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,9 @@ POLL_S = 0.25
 
 AGAIN_S = 30.0
 """After this long an engine that an endpoint in service needs, and that could not be brought, is tried again."""
+
+AUDIT_KEPT_S = 365 * 86_400
+HOUR_S = 3600.0
 
 
 class Failure(NamedTuple):
@@ -79,6 +84,8 @@ class Steward:
         self._making: dict[str, asyncio.Task[None]] = {}
         self._made: dict[str, EngineAddress] = {}
         self._failed: dict[str, Failure] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._pruned = -math.inf
         self._well = True
 
     async def run(self) -> None:
@@ -88,7 +95,8 @@ class Steward:
                 await self._look()
                 self._bring_engines()
                 await self._settle()
-                await self._end_engines()
+                self._end_engines()
+                await self._forget_old_records()
                 await asyncio.sleep(POLL_S)
         finally:
             for task in self._making.values():
@@ -116,6 +124,15 @@ class Steward:
             self._well = True
             self._bell.ring(self.contents.version)
         self._bell.well(self._well)
+
+    async def _forget_old_records(self) -> None:
+        """The audit is kept for a year; looked at once an hour."""
+        if time.monotonic() - self._pruned < HOUR_S:
+            return
+        self._pruned = time.monotonic()
+        # A store that is gone is told by `_look`; an hour later will do.
+        with contextlib.suppress(StoreUnavailable):
+            await asyncio.to_thread(self._store.audit.prune, int((time.time() - AUDIT_KEPT_S) * 1000))
 
     def _wanted(self) -> dict[str, Named]:
         """The engines that endpoints of the store need, beside those of the configuration."""
@@ -189,13 +206,16 @@ class Steward:
             waiting = waiting or state is None or state.status != "ready"
         return None if waiting else ""
 
-    async def _end_engines(self) -> None:
+    def _end_engines(self) -> None:
         wanted = self._wanted()
         for name in [name for name in self._made if name not in wanted]:
             del self._made[name]
             kept = {key: address for key, address in self.state.engines.items() if key != name}
             self._publish(msgspec.structs.replace(self.state, engines=kept))
-            await self._supervisor.remove(name)
+            # In a task: an engine that drains must not hold up what others wait for.
+            task = asyncio.create_task(self._supervisor.remove(name))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
 
 def _engines(config: dict[str, Any] | None) -> dict[str, Named]:

@@ -18,15 +18,22 @@ FORMAT = b"\x01"
 class Vault:
     """Seals and opens with one key of 32 bytes."""
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_key", "_made")
 
     def __init__(self, key: bytes) -> None:
-        # Loading it takes 60 ms and 9 MB, which a process that seals and opens nothing need not pay.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         if len(key) != KEY_BYTES:
             raise ConfigError(f"the master key must have {KEY_BYTES} bytes, and this one has {len(key)}")
-        self._cipher: Any = AESGCM(key)
+        self._key = key
+        self._made: Any = None
+
+    @property
+    def _cipher(self) -> Any:
+        """Loaded when it is needed: it takes 60 ms and 9 MB, which a process that seals nothing need not pay."""
+        if self._made is None:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+            self._made = AESGCM(self._key)
+        return self._made
 
     def seal(self, value: bytes, context: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
