@@ -23,7 +23,8 @@ LOOK_S = 0.5
 READY_S = 120.0
 """How long new engines may take before their endpoints are there all the same, and answer 503."""
 TAKEN_OVER = ("endpoints", "models", "local_models", "emulate")
-"""The settings that a running server takes over; and of the time-outs, those of what it calls."""
+UPSTREAM = ("connect", "first_byte", "idle", "total")
+"""The settings that a running server takes over, and the time-outs, which are those of what it calls."""
 WRONG = (
     "the configuration file has changed and cannot be used, so the one before it still serves; the server's log says "
     "why"
@@ -78,7 +79,8 @@ class Reloader:
 
     async def _take_over(self) -> None:
         try:
-            config = await asyncio.to_thread(self._read)
+            read = await asyncio.to_thread(self._read)
+            config = in_force(self._config, read)
             plan = await asyncio.to_thread(local.plan, config, self._run_dir, _silent)
             built = snapshot_build.build(config, plan.addresses, self._steward.contents)
         except TeselaError as error:
@@ -90,21 +92,15 @@ class Reloader:
             *(f"{why}; until it is there the endpoint answers 503" for why in built.lost.values()),
         ):
             self._note(note)
-        self._name_what_waits(config)
+        self._name_what_waits(read)
         await self._engines(config, plan)
         self._trouble(None)
         self._note(f"{config.file or 'the configuration'} has been read again and is in force")
 
     def _name_what_waits(self, config: Config) -> None:
         """Say which settings have changed and wait for the next start."""
-        now, then = config.settings, self._config.settings
-        waits = [
-            name
-            for name in now.__struct_fields__
-            if name not in (*TAKEN_OVER, "timeouts") and getattr(now, name) != getattr(then, name)
-        ]
-        if _ours(now.timeouts) != _ours(then.timeouts):
-            waits.append("timeouts")
+        now, then = config.settings, in_force(self._config, config).settings
+        waits = [name for name in now.__struct_fields__ if getattr(now, name) != getattr(then, name)]
         if waits:
             self._note(f"{', '.join(waits)}: what the file says now waits for the next start")
 
@@ -139,6 +135,15 @@ class Reloader:
             await self._supervisor.remove(name)
 
 
+def in_force(now: Config, new: Config) -> Config:
+    """What of a new configuration a running server takes over.  The rest stays as it was, for workers too that are
+    started anew: two databases for one server would be none."""
+    timeouts = {name: getattr(new.settings.timeouts, name) for name in UPSTREAM}
+    taken = {name: getattr(new.settings, name) for name in TAKEN_OVER}
+    taken["timeouts"] = msgspec.structs.replace(now.settings.timeouts, **timeouts)
+    return msgspec.structs.replace(new, settings=msgspec.structs.replace(now.settings, **taken), home=now.home)
+
+
 def _mark(file: Path | None) -> Mark:
     """What tells one state of a file from another; None when it is not there."""
     if file is None:
@@ -153,10 +158,6 @@ def _mark(file: Path | None) -> Mark:
 def _bare(spec: EngineSpec) -> EngineSpec:
     """Without what is drawn anew for each plan: the key, and the port of a command."""
     return msgspec.structs.replace(spec, key="", argv=(), base_url="")
-
-
-def _ours(timeouts: object) -> tuple[object, ...]:
-    return tuple(getattr(timeouts, name) for name in ("keep_alive", "receive_header", "receive_body", "drain"))
 
 
 def _silent(_model: str, _stage: str, _done: int, _total: int) -> None:
