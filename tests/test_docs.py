@@ -180,7 +180,13 @@ def test_a_mark_is_above_a_fence() -> None:
 
 # ------------------------------------------------------------ configuration
 
-BLOCKS = {"openai_config": "openai", "custom_provider_config": "custom", "scripted_config": "scripted"}
+BLOCKS = {
+    "anthropic_config": "anthropic",
+    "databricks_model_serving_config": "databricks-model-serving",
+    "openai_config": "openai",
+    "custom_provider_config": "custom",
+    "scripted_config": "scripted",
+}
 
 
 def configurations(fence: Fence) -> Iterator[dict[str, Any]]:

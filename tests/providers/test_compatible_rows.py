@@ -1,5 +1,6 @@
 """Companies and servers that speak OpenAI's form, by their rows."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -98,3 +99,12 @@ def test_a_list_of_what_is_wrong_is_passed_on() -> None:
     assert error.status == 422
     assert "Extra inputs are not permitted" in error.message
     assert "seed" in error.message
+
+
+def test_every_row_is_in_the_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/external-models.md").read_text("utf-8")
+    for name, row in COMPATIBLE.items():
+        tasks = ", ".join(str(task).rpartition("/")[2] for task in row.tasks)
+        key = "yes" if row.key else "as the server wants"
+        assert f"| [`{name}`]({row.page}) | `{row.url}` | {tasks} | {key} |" in guide
+    assert guide.count("| yes |") + guide.count("| as the server wants |") == len(COMPATIBLE)

@@ -199,6 +199,37 @@ def test_a_scripted_model_needs_no_settings_and_counts_for_itself() -> None:
     assert message.startswith("<external_model.scripted_config>: the script of model 'm-1' is wrong: rules[0].when")
 
 
+@pytest.mark.parametrize(
+    ("provider", "config"),
+    [
+        ("openai", OPENAI),
+        ("anthropic", {"anthropic_api_key": "env:KEY"}),
+        (
+            "databricks-model-serving",
+            {
+                "databricks_workspace_url": "https://w",
+                "databricks_client_id": "c",
+                "databricks_client_secret": "env:KEY",
+            },
+        ),
+        ("groq", {"bearer_token_auth": {"token": "env:KEY"}}),
+    ],
+)
+def test_time_limits_reach_the_transport_and_keys_no_repr(provider: str, config: dict[str, Any]) -> None:
+    limits = Timeouts(1.0, 2.0, 3.0, 4.0)
+    fields = {"name": "m", "provider": provider, "task": "llm/v1/chat", ROWS[provider].field: config}
+    model = msgspec.convert(fields, ExternalModel)
+    found = resolve(model, at="external_model", place=str, secrets=SECRETS, timeouts=limits)
+    assert found.upstream.timeouts == limits
+    assert "sk-secret" not in repr(found)
+
+
+@pytest.mark.parametrize("ignore", ["n", [5], ["messages"], ["stream"]])
+def test_fields_that_cannot_be_ignored(ignore: Any) -> None:
+    message = refusal("anthropic", {"anthropic_api_key": "env:KEY", "ignore": ignore})
+    assert "<external_model.anthropic_config.ignore>: " in message
+
+
 def test_every_row_leads_to_a_provider_and_a_field_that_exist() -> None:
     for row in ROWS.values():
         assert row.field in ExternalModel.__struct_fields__
