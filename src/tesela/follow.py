@@ -28,6 +28,8 @@ LOOK_S = 0.05
 """How often a worker listens to the bell."""
 PATIENCE_S = 0.1
 """How long somebody who would be refused is kept waiting for what has just changed."""
+OPEN_S = 1.0
+"""How long after its start a worker opens the store."""
 AGAIN_S = 1.0
 """After this long a store that could not be read is read again."""
 
@@ -119,6 +121,7 @@ class Follower:
     def _run(self) -> None:
         if self._contents.keys:
             signed.load()
+        self._open_store()
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._wanted or self._ended)
@@ -136,6 +139,20 @@ class Follower:
                 if self._ended:
                     return
                 self._loop.call_soon_threadsafe(self._deliver)
+
+    def _open_store(self) -> None:
+        """Before the first change, which would wait 0.2 s for it, but after the start, which others wait for."""
+        with self._change:
+            self._change.wait_for(lambda: self._wanted or self._ended, OPEN_S)
+            if self._ended:
+                return
+        from tesela.store.contents import read_version
+
+        try:
+            read_version(self._store().database)
+        except TeselaError:
+            # It is told when something has changed and cannot be read.
+            return
 
     def _update(self) -> bool:
         """Read what is new and build from it.  False when that was not possible."""

@@ -445,3 +445,19 @@ def test_no_thread_is_left(run_dir: Path) -> None:
     before = threading.active_count()
     _run(run_dir, [_stub()], scenario)
     assert threading.active_count() <= before
+
+
+def test_a_model_does_not_get_the_servers_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TESELA_MASTER_KEY", "TESELA_DATABASE_URL", "THEIRS"):
+        monkeypatch.setenv(name, "value")
+    seen = tmp_path / "environment"
+    # Written aside and renamed: what is read is whole.
+    script = f"env > {seen}.part; mv {seen}.part {seen}; exec {sys.executable} {STUB} {{port}}"
+
+    async def scenario(supervisor: Supervisor) -> None:
+        await supervisor.wait_ready(TIMEOUT_S)
+
+    _run(tmp_path / "run", [_stub(argv=("sh", "-c", script))], scenario)
+    names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
+    assert "THEIRS" in names
+    assert not {"TESELA_MASTER_KEY", "TESELA_DATABASE_URL"} & names

@@ -23,6 +23,9 @@ _HINTS = {
     signal.SIGKILL: "perhaps the system was out of memory",
 }
 
+OURS = frozenset({"TESELA_MASTER_KEY", "TESELA_DATABASE_URL"})
+"""Variables that are the server's alone: a model's process, and a command that it runs, must not have its secrets."""
+
 
 class _Line(Struct):
     ready: bool
@@ -57,6 +60,7 @@ class Child:
                 stderr=descriptor,
                 # A group of its own: Ctrl-C stays with the parent, and SIGKILL reaches what a command started.
                 start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name not in OURS},
             )
         except OSError as exc:
             raise EngineError(f"cannot be started: {exc.strerror}") from exc
