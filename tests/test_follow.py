@@ -53,21 +53,29 @@ class World:
         self.store.database.announce = self.bell.ring
         self.state = ServerState(load(None, {}, {"home": str(home)}), {})
         self.published: list[Built] = []
-        self.gone = False
+        self.lost = 0
+        self.gone: BaseException | None = None
         self.asked = 0
+        self.held = threading.Event()
+        self.held.set()
 
     def opened(self) -> Store:
         self.asked += 1
         if self.gone:
-            raise StoreUnavailable("gone")
+            raise self.gone
+        self.held.wait(PATIENCE_S)
         return self.store
+
+    def _lost(self) -> None:
+        self.lost += 1
 
     def run(self, then: Callable[["World", Follower], Any]) -> None:
         async def main() -> None:
             loop = asyncio.get_running_loop()
             follower = Follower(
-                loop, self.bell, self.home, self.opened, self.state, read_contents(self.store), self.published.append
-            )
+                loop, self.bell, self.home, self.opened, self.state, 0, read_contents(self.store),
+                self.published.append, self._lost,
+            )  # fmt: skip
             follower.start()
             try:
                 await then(self, follower)
@@ -133,7 +141,7 @@ def test_a_store_that_is_gone_leaves_what_there_was_and_holds_nobody_up(world: W
     async def then(world: World, follower: Follower) -> None:
         world.make("one")
         await until(lambda: world.names() == {"one"})
-        world.gone = True
+        world.gone = StoreUnavailable("gone")
         world.make("two")
         await until(lambda: follower.in_trouble)
         loop = asyncio.get_running_loop()
@@ -143,7 +151,7 @@ def test_a_store_that_is_gone_leaves_what_there_was_and_holds_nobody_up(world: W
         # Fifty refusals wait less than one would while the store is well.
         assert loop.time() - began < 0.1
         assert world.names() == {"one"}
-        world.gone = False
+        world.gone = None
         await until(lambda: world.names() == {"one", "two"})
 
     world.run(then)
@@ -160,6 +168,47 @@ def test_the_servers_own_state_is_taken_over_too(world: World, tmp_path: Path) -
     world.run(then)
 
 
+def test_a_state_that_changed_while_the_worker_started_is_taken_over(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "tesela.yaml"
+    file.write_text("endpoints:\n- name: filed\n  config:\n    served_entities: " + str(CONFIG["served_entities"]))
+    write_state(world.home, ServerState(load(file, {}, {}), {}))
+    world.bell.next_state()
+
+    async def then(world: World, _follower: Follower) -> None:
+        await until(lambda: world.names() == {"filed"})
+
+    world.run(then)
+
+
+def test_a_store_that_takes_long_holds_up_one_refusal_and_no_more(world: World) -> None:
+    async def then(world: World, follower: Follower) -> None:
+        world.held.clear()
+        world.make("one")
+        await until(lambda: world.asked == 1)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in range(50):
+            follower.catch_up()
+        assert loop.time() - began < 1.0
+        world.held.set()
+        await until(lambda: world.names() == {"one"})
+        world.make("two")
+        follower.catch_up()
+        assert world.names() == {"one", "two"}
+
+    world.run(then)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_that_ends_the_thread_is_told(world: World) -> None:
+    async def then(world: World, _follower: Follower) -> None:
+        world.gone = RuntimeError("a fault of ours")
+        world.make("one")
+        await until(lambda: world.lost == 1)
+
+    world.run(then)
+
+
 def test_a_follower_that_is_stopped_says_nothing_more(world: World) -> None:
     async def then(world: World, follower: Follower) -> None:
         follower.stop()
@@ -172,3 +221,4 @@ def test_a_follower_that_is_stopped_says_nothing_more(world: World) -> None:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
     assert world.published == []
+    assert world.lost == 0

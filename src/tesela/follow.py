@@ -37,7 +37,10 @@ _log = logging.getLogger("tesela.follow")
 
 
 class Follower:
-    """`publish` is called in the loop with each new snapshot; `store` opens the store when it is first called."""
+    """`publish` is called in the loop with each new snapshot, and `lost` when a fault of ours has ended the thread, so
+    that nothing is followed any more.  `number` is the bell's for `state`; `store` opens the store when it is first
+    called.
+    """
 
     def __init__(
         self,
@@ -46,23 +49,27 @@ class Follower:
         run_dir: Path,
         store: "Callable[[], Store]",
         state: ServerState,
+        number: int,
         contents: Contents,
         publish: Callable[[Built], None],
+        lost: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._bell = bell
         self._run_dir = run_dir
         self._store = store
         self._publish = publish
+        self._lost = lost
         self._contents = contents
         self._state = state
-        self._seen = Sound(contents.version, bell.hear().state, 1)
+        self._seen = Sound(contents.version, number, 1)
         self._built = build(state.config, state.engines, contents, running=True)
         self._news: Built | None = None
         self._change = threading.Condition()
         self._wanted = False
         self._ended = False
         self._trouble = False
+        self._slow = False
         self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -105,9 +112,9 @@ class Follower:
         with self._change:
             self._wanted = True
             self._change.notify_all()
-            # A store in trouble must not make every refusal slow.
-            if not self._trouble:
-                self._change.wait_for(lambda: not self._behind() or self._trouble, PATIENCE_S)
+            # A store in trouble must not make every refusal slow, nor one that takes long: once for each look at it.
+            if not self._trouble and not self._slow:
+                self._slow = not self._change.wait_for(lambda: not self._behind() or self._trouble, PATIENCE_S)
         self._deliver()
 
     def _behind(self) -> bool:
@@ -119,6 +126,14 @@ class Follower:
         self.wake()
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        finally:
+            with self._change:
+                if not self._ended:
+                    self._loop.call_soon_threadsafe(self._lost)
+
+    def _follow(self) -> None:
         if self._contents.keys:
             signed.load()
         self._open_store()
@@ -130,7 +145,7 @@ class Follower:
                 self._wanted = False
             trouble = not self._update()
             with self._change:
-                self._trouble = trouble
+                self._trouble, self._slow = trouble, False
                 self._change.notify_all()
                 if trouble:
                     # Looked for again after a while, not at each sound of the bell.

@@ -107,7 +107,9 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
     )
 
     def start(number: int) -> Start:
-        return Start(steward.state, steward.contents, number, listener.fileno(), str(run_dir), parts.key)
+        return Start(
+            steward.state, bell.hear().state, steward.contents, number, listener.fileno(), str(run_dir), parts.key
+        )
 
     workers = Workers(config.settings.workers, start, listener, screen.note)
     asked_at = 0.0

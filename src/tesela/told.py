@@ -49,11 +49,13 @@ def read_state(run_dir: Path) -> ServerState:
 class Start(msgspec.Struct, frozen=True):
     """What the parent tells a worker.
 
-    `run_dir` is where the engines' states, the bell and the server's state are; `key` is the master key.  `contents`
-    are the store's, so that a worker can start, and answer, without the store.
+    `sound` is the bell's number of the state: a later one may be there before the worker listens.  `run_dir` is where
+    the engines' states, the bell and the server's state are; `key` is the master key.  `contents` are the store's, so
+    that a worker can start, and answer, without the store.
     """
 
     state: ServerState
+    sound: int
     contents: Contents
     number: int
     descriptor: int

@@ -93,7 +93,11 @@ async def serve(start: Start, ready: int) -> None:
     def publish(built: Built) -> None:
         gateway.snapshot = built.snapshot
 
-    follower = Follower(loop, bell, run_dir, store, start.state, start.contents, publish)
+    def lost() -> None:
+        # Who does not see that a token was revoked must not go on: the parent starts another worker.
+        server.should_exit = True
+
+    follower = Follower(loop, bell, run_dir, store, start.state, start.sound, start.contents, publish, lost)
     workspace = start.contents.workspace
     gateway = Gateway(
         loop,
