@@ -39,8 +39,11 @@ REDACTED: Block = {"type": "redacted_thinking", "data": "Emwk"}
 WEATHER: Block = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Paris", "days": [1, 2]}}
 CLOCK: Block = {"type": "tool_use", "id": "toolu_2", "name": "clock", "input": {}}
 SEARCH: Block = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "rain"}}
-FOUND: Block = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"title": "t"}]}
-CITED: Block = {"type": "text", "text": "It rains.", "citations": [{"type": "char_location", "cited_text": "rain"}]}
+HIT = {"type": "web_search_result", "title": "t", "url": "https://e.com", "encrypted_content": "E", "page_age": None}
+FOUND: Block = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [HIT]}
+PLACE = {"type": "char_location", "cited_text": "rain", "document_index": 0, "document_title": "w", "file_id": None}
+PLACE |= {"start_char_index": 3, "end_char_index": 7}
+CITED: Block = {"type": "text", "text": "It rains.", "citations": [PLACE]}
 USAGE = {
     "input_tokens": 10,
     "output_tokens": 7,
