@@ -13,6 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.providers import test_anthropic_answer as answers
 from tests.providers import test_anthropic_request as requests
 
+from tesela.providers import anthropic
+
+PASSED = {"temperature", "top_p"}
+"""Fields of OpenAI's that Anthropic has under the same names."""
 CACHED = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
 IMAGES = [
     {"type": "text", "text": "See"},
@@ -69,7 +73,11 @@ def example(blocks: tuple[answers.Block, ...]) -> dict[str, Any]:
 def main() -> None:
     sent = {name: requests.sent(*fields.pop("messages", ()), **fields) for name, fields in ASKED.items()}
     said = {name: example(blocks) for name, blocks in answers.SAID.items()}
-    json.dump({"sent": sent, "said": said}, sys.stdout)
+    known = {
+        name: sorted(fields.translated | fields.ignored.keys() | fields.refused.keys() | PASSED)
+        for name, fields in (("chat", anthropic.CHAT), ("completions", anthropic.COMPLETIONS))
+    }
+    json.dump({"sent": sent, "said": said, "known": known}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,18 @@ def test_answers_are_chat_completions(examples: Any) -> None:
             openai_chat.ChatCompletionChunk.model_validate(chunk)
 
 
+@pytest.mark.parametrize(
+    ("task", "module"),
+    [
+        ("chat", "openai.types.chat.completion_create_params"),
+        ("completions", "openai.types.completion_create_params"),
+    ],
+)
+def test_every_field_of_the_openai_client_is_accounted_for(examples: Any, task: str, module: str) -> None:
+    fields = importlib.import_module(module).CompletionCreateParamsBase.__annotations__
+    assert set(fields) - set(examples["known"][task]) == set()
+
+
 def test_requests_are_what_its_client_could_have_sent(anthropic: Any, examples: Any) -> None:
     types = importlib.import_module("anthropic.types.message_create_params")
     params = pydantic.TypeAdapter(types.MessageCreateParamsNonStreaming)

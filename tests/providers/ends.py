@@ -25,11 +25,12 @@ SECRETS = {"env:KEY": KEY}
 def served(
     provider: str, config: dict[str, Any], *, task: str = "llm/v1/chat", model: str = "m-1", name: str = "one"
 ) -> ServedEntity:
-    """A served entity as a configuration makes it."""
+    """A served entity as a configuration makes it.  All but the one called `one` are there for fallback only."""
     fields = {"name": model, "provider": provider, "task": task, ROWS[provider].field: config}
     external = msgspec.convert(fields, ExternalModel)
     found = resolve(external, at="external_model", place=str, secrets=SECRETS, timeouts=Timeouts(connect_s=5.0))
-    return ServedEntity(name, ServedEntityInput(name), found.provider, found.tasks, found.upstream, 100, name)
+    share = 100 if name == "one" else 0
+    return ServedEntity(name, ServedEntityInput(name), found.provider, found.tasks, found.upstream, share, name)
 
 
 class End:

@@ -147,11 +147,13 @@ TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_
 """https://platform.claude.com/docs/en/api/service-tiers"""
 
 _SHARED = frozenset(
-    {"model", "stream", "stream_options", "max_tokens", "stop", "user", "safety_identifier", "metadata"}
+    {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop"}
+    | {"user", "safety_identifier", "metadata"}
 )
 _IGNORED = {
     "prompt_cache_key": "a hint for a cache that Anthropic keeps by content; nothing in an answer depends on it",
     "prompt_cache_retention": "a hint for a cache; Anthropic is told by `cache_control`",
+    "prompt_cache_options": "a hint for a cache; Anthropic is told by `cache_control`",
 }
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -172,7 +174,7 @@ _REFUSED = {
 
 CHAT = Fields(
     translated=_SHARED
-    | {"messages", "max_completion_tokens", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
+    | {"messages", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
     | {"reasoning_effort", "service_tier"},
     ignored=_IGNORED,
     neutral={
@@ -188,6 +190,7 @@ CHAT = Fields(
         "modalities": "Anthropic's models write text only",
         "verbosity": "Anthropic cannot be told how much to say",
         "audio": "Anthropic's models write text only",
+        "moderation": "Anthropic is not told how to moderate",
         "prediction": "Anthropic cannot be given a predicted answer",
         "web_search_options": "Anthropic searches the web by a tool: send its web_search in 'tools'",
         "functions": "this older form is not taken; send 'tools'",
@@ -198,7 +201,14 @@ CHAT = Fields(
 COMPLETIONS = Fields(
     translated=_SHARED | {"prompt"},
     ignored=_IGNORED,
-    neutral={**_NEUTRAL, "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)},
+    neutral={
+        **_NEUTRAL,
+        "best_of": (1,),
+        "echo": (False,),
+        "suffix": ("",),
+        "error_behavior": ("error",),
+        "use_raw_prompt": (False,),
+    },
     refused={
         **_REFUSED,
         "best_of": "Anthropic gives one answer at a time",
