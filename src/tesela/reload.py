@@ -5,6 +5,7 @@ Settings that are read once, such as the port, are named and wait for the next s
 """
 
 import asyncio
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tesela.addresses import EngineAddress
 from tesela.config import Config
 from tesela.engine.spec import EngineSpec
 from tesela.engine.supervisor import Supervisor
-from tesela.errors import TeselaError
+from tesela.errors import ConfigError, TeselaError
 from tesela.steward import Steward
 
 LOOK_S = 0.5
@@ -64,22 +65,25 @@ class Reloader:
 
     async def run(self) -> None:
         """Until cancelled."""
-        before = await asyncio.to_thread(_mark, self._config.file)
+        watch = Watch(await asyncio.to_thread(_mark, self._config.file))
         while True:
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._asked.wait()
             except TimeoutError:
-                now = await asyncio.to_thread(_mark, self._config.file)
-                if now == before:
+                if not watch.changed(await asyncio.to_thread(_mark, self._config.file)):
                     continue
-                before = now
             self._asked.clear()
             await self._take_over()
 
     async def _take_over(self) -> None:
+        file = self._config.file
         try:
-            read = await asyncio.to_thread(self._read)
+            there = file is None or await asyncio.to_thread(_mark, file) is not None
+            read = await asyncio.to_thread(self._read) if there else self._config
+            if not there or (file is not None and read.file != file):
+                # Without its file the server would be another one, that pulls models and has no endpoints.
+                raise ConfigError(f"{file}: is no file any more")
             config = in_force(self._config, read)
             plan = await asyncio.to_thread(local.plan, config, self._run_dir, _silent)
             built = snapshot_build.build(config, plan.addresses, self._steward.contents)
@@ -135,6 +139,21 @@ class Reloader:
             await self._supervisor.remove(name)
 
 
+class Watch:
+    """Tells when a file has become another one: when it has been the same at two looks, for a file that is still being
+    written can look like a whole one."""
+
+    def __init__(self, mark: Mark) -> None:
+        self._before = self._last = mark
+
+    def changed(self, mark: Mark) -> bool:
+        still, self._last = mark == self._last, mark
+        if not still or mark == self._before:
+            return False
+        self._before = mark
+        return True
+
+
 def in_force(now: Config, new: Config) -> Config:
     """What of a new configuration a running server takes over.  The rest stays as it was, for workers too that are
     started anew: two databases for one server would be none."""
@@ -145,12 +164,15 @@ def in_force(now: Config, new: Config) -> Config:
 
 
 def _mark(file: Path | None) -> Mark:
-    """What tells one state of a file from another; None when it is not there."""
+    """What tells one state of a file from another; None when it is not there, or is none that can be read again."""
     if file is None:
         return None
     try:
         found = file.stat()
     except OSError:
+        return None
+    # Reading a pipe may wait for ever.
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
 

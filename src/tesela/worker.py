@@ -192,7 +192,7 @@ def _health(bell: Bell, run_dir: Path) -> str | None:
     if not bell.hear().well:
         return "the store does not answer: nothing can be changed; queries go on"
     try:
-        return (run_dir / TROUBLE_FILE).read_text("utf-8") or None
+        return (run_dir / TROUBLE_FILE).read_text("utf-8").strip() or None
     except FileNotFoundError:
         return None
 
