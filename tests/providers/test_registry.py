@@ -146,7 +146,7 @@ def test_custom_settings_that_cannot_work(config: dict[str, Any], words: list[st
         assert word in message
 
 
-@pytest.mark.parametrize("name", ["amazon-bedrock", "google-cloud-vertex-ai"])
+@pytest.mark.parametrize("name", ["amazon-bedrock"])
 def test_providers_that_exist_elsewhere_are_told_apart_from_mistakes(name: str) -> None:
     message = refusal(name, None)
     assert "exists in Databricks and is not built here yet" in message

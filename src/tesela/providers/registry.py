@@ -14,6 +14,7 @@ from tesela.providers import (
     compatible_rows,
     compatible_settings,
     databricks,
+    vertex_settings,
 )
 from tesela.providers.ai21 import AI21
 from tesela.providers.anthropic import ANTHROPIC
@@ -26,6 +27,7 @@ from tesela.providers.databricks import DATABRICKS
 from tesela.providers.local import LOCAL
 from tesela.providers.reading import Place, Reading, Resolved, Row
 from tesela.providers.scripted import SCRIPTED, script_from
+from tesela.providers.vertex import VERTEX
 from tesela.serving import ExternalModel, Origin, Timeouts, Upstream
 from tesela.wire.tasks import Task
 
@@ -96,13 +98,14 @@ ROWS: Mapping[str, Row] = {
     "anthropic": Row("anthropic_config", anthropic_settings.resolve),
     "cohere": Row("cohere_config", cohere_settings.resolve),
     "databricks-model-serving": Row("databricks_model_serving_config", databricks.resolve),
+    "google-cloud-vertex-ai": Row("google_cloud_vertex_ai_config", vertex_settings.resolve),
     "openai": Row("openai_config", compatible_settings.openai),
     "custom": Row("custom_provider_config", compatible_settings.custom),
     "scripted": Row("scripted_config", _scripted, needs_settings=False),
     **compatible_rows.ROWS,
 }
 
-ELSEWHERE = frozenset({"amazon-bedrock", "google-cloud-vertex-ai"})
+ELSEWHERE = frozenset({"amazon-bedrock"})
 RETIRED = frozenset({"palm"})
 ELSEWHERE_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
 
@@ -119,6 +122,7 @@ PROVIDERS: Mapping[str, Provider] = {
         AI21,
         COHERE,
         DATABRICKS,
+        VERTEX,
         LOCAL,
         SCRIPTED,
     )
