@@ -1,5 +1,6 @@
 """An endpoint over Anthropic, from the caller's request to the caller's answer, through the real transport."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -97,6 +98,26 @@ async def test_a_stream() -> None:
     found = events(caller.body)
     assert "".join(one["choices"][0]["delta"].get("content") or "" for one in found[:-1]) == "Hello"
     assert found[-1]["usage"]["prompt_tokens"] == 3
+
+
+@looped
+async def test_many_streams_at_once_each_have_their_own_words_in_order() -> None:
+    async def provider(link: Link) -> None:
+        while True:
+            word = msgspec.json.decode((await link.request()).body)["messages"][0]["content"].encode()
+            await link.say(STREAM)
+            for event in [*EVENTS[:3], *(EVENTS[3].replace(b"Hel", b"%b-%d " % (word, n)) for n in range(20))]:
+                await link.say(b"%x\r\n%b\r\n" % (len(event), event))
+                await asyncio.sleep(0)
+            await link.say(chunked(*EVENTS[5:]))
+
+    async with Peer(provider).listening() as peer, ending(entity(peer)) as end:
+        words = [f"w{number}" for number in range(60)]
+        asked = [{"messages": [{"role": "user", "content": word}], "stream": True} for word in words]
+        callers = await asyncio.gather(*(end.ask(one) for one in asked))
+    for word, caller in zip(words, callers, strict=True):
+        found = "".join(one["choices"][0]["delta"].get("content") or "" for one in events(caller.body))
+        assert found == "".join(f"{word}-{n} " for n in range(20))
 
 
 @looped

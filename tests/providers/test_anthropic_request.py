@@ -125,6 +125,19 @@ def test_what_anthropic_cannot_be_told_is_refused_by_name_unless_it_is_ignored(f
     assert sent(ignore=frozenset({field}), **{field: given}) == sent()
 
 
+def test_a_refusal_says_what_can_be_done_about_it() -> None:
+    named = refused(Unsupported, {"role": "user", "name": "Ann", "content": "x"})
+    assert "list 'name' under `ignore`" in named.message
+    assert sent({"role": "user", "name": "Ann", "content": "x"}, ignore=frozenset({"name"})) == sent(
+        {"role": "user", "content": "x"}
+    )
+    spoken = refused(Unsupported, {"role": "user", "content": [{"type": "input_audio"}]})
+    assert "ignore" not in spoken.message
+    with pytest.raises(Unsupported) as caught:
+        completed(prompt=["a", "b"])
+    assert "ignore" not in caught.value.message
+
+
 def test_what_anthropic_could_be_told_is_ignored_too_where_the_endpoint_says_so() -> None:
     assert "temperature" not in sent(ignore=frozenset({"temperature"}), temperature=0.5)
 

@@ -72,8 +72,9 @@ class Tokens:
         usable = held is not None and now < held.good_until
         asked = self._asked.get(source.key)
         if asked is None and not (usable and held is not None and now < held.fresh_until):
-            asked = self._asked[source.key] = _Asked(self, source)
+            asked = _Asked(self, source)
             asked.begin()
+            self._asked[source.key] = asked
         call = _Call(self, upstream, path, headers, body, listener)
         if usable and held is not None:
             call.go(held.token)

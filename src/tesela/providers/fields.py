@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tesela.errors import Unsupported
+from tesela.providers.reading import NEEDED
 from tesela.wire.document import NULL, Document, value
 
 
@@ -48,8 +49,14 @@ def passed(document: Document, fields: Fields, ignore: frozenset[str]) -> Docume
 
 
 def unsupported(name: str, reason: str, taken: tuple[Any, ...] = ()) -> Unsupported:
-    """The refusal of a field, with the two ways out of it."""
+    """The refusal of a field, with the ways out of it.  `taken` are values that could be sent instead."""
     allowed = " or ".join(msgspec.json.encode(one).decode() for one in taken)
-    instead = f"leave it out or send {allowed}" if taken else "leave it out"
-    text = f"{name!r}: {reason}; {instead}, or let the endpoint's owner list it under `ignore`"
+    text = f"{name!r}: {reason}; " + (f"leave it out or send {allowed}" if taken else "leave it out")
+    last = name.rpartition(".")[2]
+    if last in INSIDE or (last == name and name.isidentifier() and name not in NEEDED):
+        text += f", or let the endpoint's owner list {last!r} under `ignore`"
     return Unsupported(text, param=name)
+
+
+INSIDE = frozenset({"name", "detail", "audio", "function_call"})
+"""Fields inside messages that an endpoint may ignore by their own names."""
