@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "src" / "tesela"
 MODULES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = (
-    ("errors",),
+    ("errors", "aside"),
     ("wire", "serving"),
     ("providers",),
     ("snapshot",),

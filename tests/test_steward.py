@@ -14,7 +14,7 @@ from tesela.config import load
 from tesela.engine.spec import EngineSpec, EngineState
 from tesela.errors import EngineError, StoreUnavailable
 from tesela.records import SYSTEM, StoredEndpoint
-from tesela.steward import Steward
+from tesela.steward import ENGINES_MAX, Steward
 from tesela.store import schema
 from tesela.store.contents import read_contents
 from tesela.store.store import Store
@@ -68,6 +68,8 @@ class World:
         self, _config: object, model: str, name: str, _run_dir: Path, _progress: object, slots: int | None
     ) -> tuple[EngineSpec, EngineAddress]:
         self.planned.append((model, name, slots))
+        if model == "broken":
+            raise RuntimeError("a fault of ours")
         if model == "nowhere":
             raise EngineError("the model 'nowhere' could not be fetched")
         return EngineSpec(name=name, kind="llama"), EngineAddress(name, CHAT, f"/{name}.sock")
@@ -161,6 +163,53 @@ def test_a_model_that_cannot_be_had_fails_the_update_and_leaves_the_old_one(worl
 
     world.run(then)
     assert len(world.planned) == 2
+
+
+def test_a_fault_of_ours_fails_the_update_too(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def then() -> None:
+        world.store.endpoints.create(SYSTEM, "e", config("broken"), {}, ready=False)
+        await until(lambda: world.get("e").update_state == "UPDATE_FAILED")
+        assert "something broke inside Tesela" in world.get("e").update_message
+
+    world.run(then)
+    assert "a fault of ours" in caplog.text
+
+
+def test_no_more_engines_than_a_machine_may_have(world: World) -> None:
+    async def then() -> None:
+        for i in range(ENGINES_MAX + 1):
+            world.store.endpoints.create(SYSTEM, f"e{i:02}", config(f"model{i}"), {}, ready=False)
+        await until(lambda: world.get(f"e{ENGINES_MAX:02}").update_state == "UPDATE_FAILED")
+        assert "as many as there may be" in world.get(f"e{ENGINES_MAX:02}").update_message
+        assert len(world.engines.now) == ENGINES_MAX + len(world.state.engines)
+
+    world.run(then)
+
+
+def test_a_configuration_that_cannot_be_read_stops_nothing_else(world: World) -> None:
+    async def then() -> None:
+        world.store.endpoints.create(SYSTEM, "a", {"served_entities": 7}, {}, ready=False)
+        world.store.endpoints.create(SYSTEM, "e", config("here"), {}, ready=False)
+        await until(lambda: world.get("e").active is not None)
+
+    world.run(then)
+
+
+def test_a_state_that_cannot_be_written_is_written_later(world: World) -> None:
+    (world.home / "state").mkdir()
+    (world.home / "state" / "in the way").touch()
+
+    async def then() -> None:
+        world.store.endpoints.create(SYSTEM, "e", config("big"), {}, ready=False)
+        await until(lambda: len(world.notes) == 1)
+        (world.home / "state" / "in the way").unlink()
+        (world.home / "state").rmdir()
+        await until(lambda: (world.home / "state").is_file())
+        assert "big" in read_state(world.home).engines
+        await until(lambda: world.bell.hear().state == 1)
+
+    world.run(then)
+    assert "cannot be written" in world.notes[0]
 
 
 def test_an_engine_that_fails_says_why(world: World) -> None:

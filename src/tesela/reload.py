@@ -13,6 +13,7 @@ import msgspec
 
 from tesela import local, snapshot_build
 from tesela.addresses import EngineAddress
+from tesela.aside import aside
 from tesela.config import Config
 from tesela.engine.spec import EngineSpec
 from tesela.engine.supervisor import Supervisor
@@ -85,7 +86,7 @@ class Reloader:
                 # Without its file the server would be another one, that pulls models and has no endpoints.
                 raise ConfigError(f"{file}: is no file any more")
             config = in_force(self._config, read)
-            plan = await asyncio.to_thread(local.plan, config, self._run_dir, _silent)
+            plan = await aside(local.plan, config, self._run_dir, _silent)
             built = snapshot_build.build(config, plan.addresses, self._steward.contents)
         except TeselaError as error:
             self._note(f"{error.message}; the configuration before it still serves")

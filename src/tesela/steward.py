@@ -7,6 +7,8 @@ and changes nothing else.
 
 import asyncio
 import contextlib
+import functools
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import msgspec
 
 from tesela import local
 from tesela.addresses import EngineAddress
+from tesela.aside import aside
 from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.spec import EngineSpec, EngineState
@@ -34,8 +37,13 @@ POLL_S = 0.25
 AGAIN_S = 30.0
 """After this long an engine that an endpoint in service needs, and that could not be brought, is tried again."""
 
+ENGINES_MAX = 16
+"""Engines for endpoints of the store: anybody with a token can make one, and each engine takes memory."""
+
 AUDIT_KEPT_S = 365 * 86_400
 HOUR_S = 3600.0
+
+_log = logging.getLogger("tesela.steward")
 
 
 class Failure(NamedTuple):
@@ -87,12 +95,15 @@ class Steward:
         self._ending: set[asyncio.Task[None]] = set()
         self._pruned = -math.inf
         self._well = True
+        self._told = True
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             while True:
                 await self._look()
+                if not self._told:
+                    self._tell()
                 self._bring_engines()
                 await self._settle()
                 self._end_engines()
@@ -108,8 +119,19 @@ class Steward:
 
     def _publish(self, state: ServerState) -> None:
         self.state = state
-        write_state(self._run_dir, state)
-        self._bell.next_state()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the workers of the state; again with the next look when the run folder's disk is full."""
+        try:
+            write_state(self._run_dir, self.state)
+        except OSError as error:
+            if self._told:
+                self._note(f"{self._run_dir}: cannot be written: {error.strerror or error}; it is tried again")
+            self._told = False
+        else:
+            self._told = True
+            self._bell.next_state()
 
     async def _look(self) -> None:
         try:
@@ -151,24 +173,37 @@ class Steward:
             name: failure for name, failure in self._failed.items() if name in wanted and now < failure.until
         }
         for name, one in wanted.items():
-            if name not in self._made and name not in self._making and name not in self._failed:
-                self._making[name] = asyncio.create_task(self._make(name, one))
+            if name in self._made or name in self._making or name in self._failed:
+                continue
+            if len(self._made) + len(self._making) >= ENGINES_MAX:
+                why = f"{ENGINES_MAX} engines run for endpoints already, which is as many as there may be"
+                self._failed[name] = Failure(why, _later())
+                continue
+            task = self._making[name] = asyncio.create_task(self._make(name, one))
+            task.add_done_callback(functools.partial(self._seen_off, name))
 
     async def _make(self, name: str, wanted: Named) -> None:
         """Plan and start one engine; the model is fetched when it is not there."""
         try:
-            spec, address = await asyncio.to_thread(
+            spec, address = await aside(
                 self._plan, self.state.config, wanted.model, name, self._run_dir, _silent, wanted.slots
             )
             await self._supervisor.add(spec)
         except (TeselaError, OSError) as error:
-            self._failed[name] = Failure(str(error), time.monotonic() + AGAIN_S)
+            self._failed[name] = Failure(str(error), _later())
             self._note(f"engine {name}: {error}")
         else:
             self._made[name] = address
             self._publish(msgspec.structs.replace(self.state, engines={**self.state.engines, name: address}))
         finally:
             del self._making[name]
+
+    def _seen_off(self, name: str, task: asyncio.Task[None]) -> None:
+        """A fault of ours is told too, or the endpoint would be in progress for ever."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("engine %s could not be brought by a fault in Tesela", name, exc_info=error)
+            self._failed[name] = Failure("something broke inside Tesela; the server's log has it", _later())
 
     async def _settle(self) -> None:
         """Pending configurations whose engines are ready become active; those that cannot be are given up."""
@@ -219,8 +254,15 @@ class Steward:
 
 
 def _engines(config: dict[str, Any] | None) -> dict[str, Named]:
-    """The engines that a configuration names."""
-    return {} if config is None else engines_named(msgspec.convert(config, EndpointConfig, strict=False))
+    """The engines that a configuration names; none for one that cannot be read, which the snapshot's builder tells."""
+    try:
+        return {} if config is None else engines_named(msgspec.convert(config, EndpointConfig, strict=False))
+    except msgspec.ValidationError:
+        return {}
+
+
+def _later() -> float:
+    return time.monotonic() + AGAIN_S
 
 
 def _silent(_model: str, _stage: str, _done: int, _total: int) -> None:
