@@ -51,6 +51,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     engines: Mapping[str, EngineAddress]
     planned: Mapping[str, frozenset[Task]] = {}
 
+    def __repr__(self) -> str:
+        return f"Surroundings({len(self.secrets)} secrets, {len(self.engines)} engines)"
+
     def engine(self, entity: ServedEntityInput) -> EngineAddress | None:
         """The engine that a local served entity is answered by."""
         name = local_name(entity)

@@ -80,6 +80,9 @@ class _Parts(NamedTuple):
     run_dir: Path
     screen: Screen
 
+    def __repr__(self) -> str:
+        return "_Parts(***)"
+
 
 async def _serve(parts: _Parts, listener: socket.socket, access_token: str | None) -> int:
     config, plan, screen, run_dir = parts.config, parts.plan, parts.screen, parts.run_dir

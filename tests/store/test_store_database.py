@@ -20,6 +20,7 @@ from tests.store.postgres import Missing, Server
 from tesela.errors import ConfigError, StoreUnavailable
 from tesela.records import Actor
 from tesela.store import schema
+from tesela.store.contents import read_version
 from tesela.store.database import CONNECTIONS, Database
 from tesela.store.reasons import SILENT, sentence
 from tesela.store.tables import AUDIT, KINDS, SCOPES, STATE
@@ -421,7 +422,7 @@ def test_our_own_mistakes_are_not_blamed_on_the_database(database: Database) -> 
         twice()
     if database.dialect == "postgresql":
         with pytest.raises(ProgrammingError), database.read() as connection:
-            connection.execute(text("SELECT no_such_column FROM state"))
+            connection.execute(text("SELEC version FROM state"))
     assert version(database) == 1
 
 
@@ -503,3 +504,17 @@ def test_a_sqlite_file_survives_a_crash_of_the_machine(sqlite_template: Path, tm
     plain = sqlite3.connect(file)
     assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     plain.close()
+
+
+def test_a_fault_shows_the_statement_and_nothing_of_what_was_put(database: Database) -> None:
+    with pytest.raises(IntegrityError) as caught, database.write() as connection:
+        connection.execute(insert(KINDS).values(kind="endpoints", version=7_654_321))
+    assert "INSERT INTO kinds" in str(caught.value)
+    assert "7654321" not in str(caught.value)
+
+
+def test_tables_of_another_version_are_a_store_that_cannot_be_used_now(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE state RENAME COLUMN version TO edition"))
+    with pytest.raises(StoreUnavailable):
+        read_version(database)

@@ -46,6 +46,10 @@ class Asked(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     ready: bool
 
+    def __repr__(self) -> str:
+        # Keys that were given in plain are in the configuration.
+        return f"Asked({self.endpoint.name!r})"
+
 
 def new(body: Json, *, units: bool = False) -> tuple[New, Json]:
     """A request that makes an endpoint, and what of it is kept beside the configuration.

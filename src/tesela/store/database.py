@@ -241,7 +241,11 @@ def address(url: str) -> URL:
 
 def _sqlite(url: URL, wait_s: float) -> Engine:
     engine = create_engine(
-        url, connect_args={"timeout": wait_s, "check_same_thread": False}, pool_size=CONNECTIONS, pool_timeout=wait_s
+        url,
+        connect_args={"timeout": wait_s, "check_same_thread": False},
+        pool_size=CONNECTIONS,
+        pool_timeout=wait_s,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -277,6 +281,8 @@ def _postgresql(url: URL, wait_s: float) -> Engine:
             max_overflow=0,
             pool_timeout=wait_s,
             pool_pre_ping=True,
+            # What a statement was given must not get into a traceback.
+            hide_parameters=True,
         )
     except ModuleNotFoundError as error:
         raise ConfigError(

@@ -21,6 +21,8 @@ REASONS = {
     "3D000": "does not exist",
     "42501": "refuses us the right to do this",
     "55P03": "was locked by another process all the while",
+    "42P01": "has not the tables that this version needs",
+    "42703": "has not the tables that this version needs",
     "57014": "took too long over it",
 }
 """What the drivers' codes mean: SQLite's names of results, and SQLSTATE."""
