@@ -406,3 +406,19 @@ def test_shares_are_taken_when_they_add_up_to_a_hundred_and_only_then(percentage
     else:
         assert fits
         assert list(found.values()) == percentages
+
+
+def test_what_comes_with_the_server_is_everybodys_until_somebody_says_otherwise(tmp_path: Path) -> None:
+    models = [{"name": "listed", "base_url": "http://127.0.0.1:1/v1"}]
+    config = configured(tmp_path, endpoint(external()), local_models=True, emulate="databricks", models=models)
+    anybody = Principal("5", "a", groups=frozenset({"users"}))
+    found = build(config, ENGINES, contents(everyone="users")).snapshot
+    borrowed = borrowed_names()[0].name
+    may = {name for name in found.endpoints if found.may_query(anybody, name)}
+    assert {CHAT.name, EMBED.name, borrowed} <= may
+    assert not {"e", "listed"} & may
+    assert not any(found.may_manage(anybody, name) for name in found.endpoints)
+    kept = {found.endpoints[CHAT.name].id: {"9": "CAN_QUERY"}}
+    after = build(config, ENGINES, contents(everyone="users", permissions=kept)).snapshot
+    assert not after.may_query(anybody, CHAT.name)
+    assert after.may_query(anybody, borrowed)

@@ -173,7 +173,8 @@ class AuditRecord(Struct, frozen=True):
 class Contents(Struct, frozen=True):
     """All of the store that a snapshot is built from, as of one version.
 
-    `permissions` gives a level for each principal, by the endpoint's id; `secrets` gives values by `scope/key`;
+    `everyone` is the id of the group `users`; `permissions` gives a level for each principal, by the endpoint's id;
+    `secrets` gives values by `scope/key`;
     `keys` are the public halves of the signing keys (PEM) by their id, `client_secrets` the ids of those that there
     are.
     """
@@ -183,6 +184,7 @@ class Contents(Struct, frozen=True):
     principals: dict[str, Principal]
     credentials: dict[bytes, Credential]
     endpoints: tuple[StoredEndpoint, ...] = ()
+    everyone: str = ""
     permissions: dict[str, dict[str, Level]] = msgspec.field(default_factory=dict)
     secrets: dict[str, str] = msgspec.field(default_factory=dict)
     keys: dict[str, str] = msgspec.field(default_factory=dict)

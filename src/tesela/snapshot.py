@@ -66,7 +66,8 @@ class Snapshot(Struct, frozen=True):
     `endpoints` and `grants` are keyed by the endpoint's name, `credentials` by `digest(access token)`, `principals` by
     id (those that are active), `keys` (public, in PEM) by the id that a signed token names.  `client_secrets` are the
     ids of those that there are: a signed token ends with its own.  Admins may do everything.  `broken` says, by name,
-    why an endpoint that was asked for cannot serve.
+    why an endpoint that was asked for cannot serve.  `open_to_all` are the ids of the
+    endpoints that come with the server, which everybody may query until somebody says otherwise.
     """
 
     version: int
@@ -77,6 +78,7 @@ class Snapshot(Struct, frozen=True):
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     client_secrets: frozenset[str] = frozenset()
     broken: dict[str, str] = msgspec.field(default_factory=dict)
+    open_to_all: frozenset[str] = frozenset()
 
     def may_query(self, principal: Principal, endpoint: str) -> bool:
         return principal.admin or _among(principal, self.grants.get(endpoint, NOBODY).query)

@@ -5,7 +5,7 @@ an endpoint that cannot work because of what is in the store takes no other down
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from tesela.grants import grants
 from tesela.records import Contents, StoredEndpoint
 from tesela.serving import Endpoint, EndpointConfig, Route, ServedEntityInput, ServingEndpoint, TrafficConfig
 from tesela.sizing import size_of
-from tesela.snapshot import Snapshot
+from tesela.snapshot import Level, Snapshot
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -72,17 +72,33 @@ def build(
     endpoints = {**own, **{endpoint.name: endpoint for endpoint in stored.values()}}
     ids = {one.name: one.id for one in contents.endpoints} | {name: endpoint_id(workspace, name) for name in lost}
     ids |= {name: one.id for name, one in endpoints.items()}
+    everybodys = open_to_all(config, own.values())
     snapshot = Snapshot(
         version=contents.version,
         endpoints=endpoints,
         credentials=contents.credentials,
-        grants=grants(contents.permissions, ids),
+        grants=grants(_permissions(contents, everybodys), ids),
         principals=contents.principals,
         keys=contents.keys,
         client_secrets=contents.client_secrets,
         broken={**broken, **lost},
+        open_to_all=everybodys,
     )
     return Built(snapshot, own, lost, stored, theirs)
+
+
+def open_to_all(config: Config, endpoints: Iterable[Endpoint]) -> frozenset[str]:
+    """The ids of the endpoints that everybody may query until somebody says otherwise: those that come with the server,
+    as a workspace's own do, and not models that its operator listed."""
+    listed = {entry.name for entry in config.settings.models}
+    return frozenset(one.id for one in endpoints if one.source == "built-in" and one.name not in listed)
+
+
+def _permissions(contents: Contents, everybodys: AbstractSet[str]) -> dict[str, dict[str, Level]]:
+    found = dict(contents.permissions)
+    for endpoint in everybodys if contents.everyone else ():
+        found.setdefault(endpoint, {contents.everyone: "CAN_QUERY"})
+    return found
 
 
 def _own(

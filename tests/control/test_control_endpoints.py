@@ -97,17 +97,43 @@ def test_an_endpoint_is_as_ready_as_its_engine(world: Any, status: str, deployme
 
 
 def test_who_is_no_admin_sees_what_they_were_granted(world: Any) -> None:
-    world.somebody("gpt")
-    assert [one["name"] for one in world.call("GET", SERVING).json()["endpoints"]] == ["gpt"]
-    assert [one["name"] for one in world.call("GET", "/api/2.0/endpoints/").json()["endpoints"]] == ["gpt"]
-    assert world.call("GET", f"{SERVING}/gpt").json()["permission_level"] == "CAN_QUERY"
-    refused = world.call("GET", f"{SERVING}/tiny")
-    assert (refused.status, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
+    def seen(path: str) -> set[str]:
+        return {one["name"] for one in world.call("GET", path).json()["endpoints"]}
 
-
-def test_who_was_granted_nothing_gets_an_empty_list(world: Any) -> None:
+    everything = set(world.snapshot.endpoints)
     world.somebody()
-    assert world.call("GET", SERVING).json() == {"endpoints": []}
+    assert seen(SERVING) == seen("/api/2.0/endpoints/") == everything - {"gpt"}
+    assert world.call("GET", f"{SERVING}/tiny").json()["permission_level"] == "CAN_QUERY"
+    refused = world.call("GET", f"{SERVING}/gpt")
+    assert (refused.status, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
+    world.somebody("gpt")
+    assert seen(SERVING) == seen("/api/2.0/endpoints/") == everything
+    assert world.call("GET", f"{SERVING}/gpt").json()["permission_level"] == "CAN_QUERY"
+
+
+def test_what_comes_with_the_server_is_everybodys_until_an_admin_says_otherwise(world: Any) -> None:
+    tiny = world.snapshot.endpoints["tiny"].id
+    path = f"/api/2.0/permissions/serving-endpoints/{tiny}"
+
+    def held() -> dict[str, str]:
+        lines = world.call("GET", path).json()["access_control_list"]
+        return {
+            line.get("group_name") or line["user_name"]: line["all_permissions"][0]["permission_level"]
+            for line in lines
+        }
+
+    assert held() == {"users": "CAN_QUERY", "admins": "CAN_MANAGE"}
+    world.somebody()
+    somebody = world.principal
+    world.principal = world.admin
+    more = {"access_control_list": [{"user_name": somebody.name, "permission_level": "CAN_MANAGE"}]}
+    assert world.call("PATCH", path, more).status == 200
+    assert held() == {"users": "CAN_QUERY", "admins": "CAN_MANAGE", somebody.name: "CAN_MANAGE"}
+    assert world.call("PUT", path, {"access_control_list": []}).status == 200
+    assert held() == {"admins": "CAN_MANAGE"}
+    world.principal = somebody
+    assert world.call("GET", f"{SERVING}/tiny").status == 403
+    assert world.call("GET", f"{SERVING}/mini").status == 200
 
 
 def test_an_endpoint_that_is_not_there(world: Any) -> None:

@@ -22,6 +22,7 @@ from tesela.wire.document import Document, value
 ENDPOINT = "/api/2.0/permissions/serving-endpoints/{id}"
 TOKENS = "/api/2.0/permissions/authorization/tokens"
 ADMINS = "admins"
+USERS = "users"
 ENTRIES_MAX = 500
 NAME_MAX = 256
 
@@ -39,6 +40,7 @@ class Subject(NamedTuple):
 
     id: str
     name: str
+    everybodys: bool = False
 
 
 def routes(facts: Facts) -> list[Route]:
@@ -57,7 +59,7 @@ def routes(facts: Facts) -> list[Route]:
 def show(facts: Facts) -> Handler:
     def work(wanted: str, who: Principal) -> dict[str, Any]:
         subject = _find(facts, wanted)
-        given = facts.store().permissions.of(subject.id)
+        given = _given(facts, subject)
         _require(who, given, "CAN_MANAGE", subject)
         return _endpoint_list(facts, subject, given)
 
@@ -71,7 +73,7 @@ def show(facts: Facts) -> Handler:
 def change(facts: Facts, *, replace: bool) -> Handler:
     def work(wanted: str, who: Principal, by: Actor, asked: list[Entry]) -> dict[str, Any]:
         subject, permissions = _find(facts, wanted), facts.store().permissions
-        given = permissions.of(subject.id)
+        given = _given(facts, subject)
         _require(who, given, "CAN_MANAGE", subject)
         found = permissions.resolve((one.kind, one.name) for one in asked)
         levels: dict[str, Level] = {}
@@ -79,9 +81,14 @@ def change(facts: Facts, *, replace: bool) -> Handler:
             level = _level(entry.level)
             levels[holder.id] = max(levels.get(holder.id, level), level, key=LEVELS.index)
         if replace:
+            if subject.everybodys and not levels:
+                # Some row must say that somebody has said something.
+                levels = {permissions.resolve([("group", ADMINS)])[0].id: "CAN_MANAGE"}
             given = permissions.set(by, subject.id, levels)
         elif levels:
-            given = permissions.merge(by, subject.id, levels)
+            # What was given so far, to everybody perhaps, stays; and is written down from here on.
+            kept = {id: max(held, levels.get(id, held), key=LEVELS.index) for id, held in given.items()}
+            given = permissions.merge(by, subject.id, {**levels, **kept})
         return _endpoint_list(facts, subject, given)
 
     async def handler(request: Request) -> Response:
@@ -97,7 +104,7 @@ def change(facts: Facts, *, replace: bool) -> Handler:
 def levels(facts: Facts) -> Handler:
     def work(wanted: str, who: Principal) -> None:
         subject = _find(facts, wanted)
-        _require(who, facts.store().permissions.of(subject.id), "CAN_VIEW", subject)
+        _require(who, _given(facts, subject), "CAN_VIEW", subject)
 
     async def handler(request: Request) -> Response:
         await run_in_threadpool(work, request.path_params["id"], credential(request).principal)
@@ -150,8 +157,17 @@ def _find(facts: Facts, wanted: str) -> Subject:
         or endpoints.get(wanted)
     )
     if found is not None:
-        return Subject(found.id, found.name)
+        return Subject(found.id, found.name, found.id in facts.snapshot().open_to_all)
     raise NotFound(f"there is no endpoint with the id {wanted[:NAME_MAX]!r}; a GET of the endpoint has its id")
+
+
+def _given(facts: Facts, subject: Subject) -> dict[str, Level]:
+    """What the store holds; and where it holds nothing, that everybody may query what comes with the server."""
+    permissions = facts.store().permissions
+    given = permissions.of(subject.id)
+    if given or not subject.everybodys:
+        return given
+    return {permissions.resolve([("group", USERS)])[0].id: "CAN_QUERY"}
 
 
 def _require(who: Principal, given: Mapping[str, Level], wanted: Level, subject: Subject) -> None:
@@ -199,7 +215,7 @@ def _level(text: str) -> Level:
 def _endpoint_list(facts: Facts, subject: Subject, given: Mapping[str, Level]) -> dict[str, Any]:
     """An endpoint's access control list as it is shown."""
     named = facts.store().permissions.describe(given)
-    lines = [_line(named[id], level) for id, level in given.items() if id in named]
+    lines = [_line(named[id], level) for id, level in given.items() if id in named and named[id].name != ADMINS]
     return _shown(f"/serving-endpoints/{subject.id}", "serving-endpoint", lines, "/serving-endpoints/")
 
 

@@ -34,6 +34,7 @@ def read_contents(store: Store, before: Contents | None = None) -> Contents:
         principals = before.principals
         if "principals" in changed:
             parts["principals"] = principals = store.identities.principals(connection)
+            parts["everyone"] = store.identities.everyone(connection)
         if changed & {"principals", "tokens"}:
             parts["credentials"] = store.tokens.credentials(connection, principals)
         if "endpoints" in changed:

@@ -74,6 +74,10 @@ class Identities:
         with self._database.read() as opened:
             return membership.principals(opened)
 
+    def everyone(self, connection: Connection) -> str:
+        """The id of the group `users`."""
+        return membership.fixed_id(connection, rules.USERS)
+
     # Changing.
 
     def create(
