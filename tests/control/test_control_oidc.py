@@ -1,5 +1,6 @@
 """OAuth's paths: discovery, published keys, and tokens by both grants."""
 
+import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from urllib.parse import urlencode
 import jwt
 import msgspec
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
 from tests.control.oauth import ACCOUNT, ADMIN, HOST, JWT_BEARER, NOW, OTHER, ROBOT, WORKSPACE, Answer, World, details
 
 from tesela import signed
@@ -68,6 +72,17 @@ def test_another_account_is_not_here(world: World) -> None:
     assert world.call("GET", "/oidc/accounts/1/.well-known/oauth-authorization-server").status == 404
     answer = world.ask(GRANT, path="/oidc/accounts/1/v1/token", basic=(ROBOT.name, world.secret))
     refused(answer, "invalid_request", 404)
+
+
+def test_the_keys_are_told_while_all_threads_wait_for_the_store(world: World) -> None:
+    async def main() -> Response:
+        limiter = current_default_thread_limiter()
+        for _ in range(int(limiter.total_tokens)):
+            limiter.acquire_on_behalf_of_nowait(object())
+        async with asyncio.timeout(10):
+            return await oidc.jwks(world.facts)(Request({"type": "http", "headers": []}))
+
+    assert asyncio.run(main()).status_code == 200
 
 
 def test_anybody_can_check_a_token_with_the_published_keys(world: World) -> None:

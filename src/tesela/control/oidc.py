@@ -4,6 +4,7 @@ All of these paths answer without a credential.  The Databricks SDK asks the fir
 before every call, so what can be answered from memory is.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -88,8 +89,8 @@ def discovery(facts: Facts) -> Handler:
 
 def jwks(facts: Facts) -> Handler:
     async def handler(_request: Request) -> Response:
-        # In a thread, because the first time loads the cryptography.
-        keys = await run_in_threadpool(signed.published, facts.snapshot().keys)
+        # In a thread, because the first time loads the cryptography; and not among those that wait for the store.
+        keys = await asyncio.to_thread(signed.published, facts.snapshot().keys)
         return json(keys, headers={"cache-control": "public, max-age=60"})
 
     return handler
