@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
@@ -147,6 +148,27 @@ def test_what_is_not_ours(token: bytes) -> None:
     with pytest.raises(Unauthenticated, match="not one that this server signed") as caught:
         verify(token, KEYS, AUDIENCE, NOW)
     assert PLAIN["sid"] not in caught.value.message.split()
+
+
+def test_what_is_forged_costs_little_however_long_it_is() -> None:
+    """Anybody can send it, as often as they like, and it is checked in the loop."""
+    head, padding = part({"alg": "RS256", "kid": KID}), part({"x": "y" * 11_000})
+    token = head + b"." + padding + b"." + part(b"\1" * 256)
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    signed.load()
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        with pytest.raises(Unauthenticated):
+            verify(token, KEYS, AUDIENCE, NOW)
+    finally:
+        sys.setprofile(before)
+    assert calls < 200
 
 
 def test_a_long_token_is_not_read() -> None:
