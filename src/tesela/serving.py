@@ -169,8 +169,9 @@ class Upstream(Struct, frozen=True):
     `headers` hold the key and never leave this process but towards the origin; the repr leaves them out.  `limit` is
     how many calls may be in flight from one worker, 0 for no limit; `ignore` names request fields that a translation
     drops instead of refusing them; `query` follows the path of every request; `token` is there when the provider wants
-    a short-lived token, which the transport gets and puts into the `authorization` header; `script` belongs to the
-    scripted provider; `links` is where the transport keeps what it has worked out for each path.
+    a short-lived token, which the transport gets and puts into the `authorization` header; `signer` signs each request
+    for a provider that wants that, inside its translation; `script` belongs to the scripted provider; `links` is where
+    the transport keeps what it has worked out for each path.
     """
 
     origin: Origin
@@ -183,6 +184,7 @@ class Upstream(Struct, frozen=True):
     ignore: frozenset[str] = frozenset()
     query: str = ""
     token: TokenSource | None = None
+    signer: Any = None
     script: Any = None
     links: dict[str, Any] = msgspec.field(default_factory=dict)
 

@@ -146,17 +146,17 @@ def test_custom_settings_that_cannot_work(config: dict[str, Any], words: list[st
         assert word in message
 
 
-@pytest.mark.parametrize("name", ["amazon-bedrock"])
-def test_providers_that_exist_elsewhere_are_told_apart_from_mistakes(name: str) -> None:
-    message = refusal(name, None)
-    assert "exists in Databricks and is not built here yet" in message
-    assert "custom" in message
-    assert "openai" in message
-    assert name not in ROWS
+def test_every_provider_of_a_workspace_is_there() -> None:
+    names = {
+        "ai21labs", "amazon-bedrock", "anthropic", "cohere", "custom", "databricks-model-serving",
+        "google-cloud-vertex-ai", "openai",
+    }  # fmt: skip
+    assert names <= ROWS.keys()
+    assert "needs its settings in amazon_bedrock_config" in refusal("amazon-bedrock", None)
 
 
 def test_other_names() -> None:
-    assert "provider 'palm' was retired by its company; these work: ai21labs, anthropic, " in refusal("palm", None)
+    assert "provider 'palm' was retired by its company; these work: ai21labs, amazon-bedrock, anthropic, " in refusal("palm", None)
     assert "did you mean 'openai'" in refusal("opnai", None)
     assert "these work: " in refusal("zzz", None)
 

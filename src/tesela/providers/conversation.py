@@ -16,8 +16,11 @@ Part = dict[str, Any]
 
 
 class Text(msgspec.Struct, frozen=True):
+    """`cached` says that what ends here will be sent again: a hint that changes no answer."""
+
     text: str
     at: str
+    cached: bool = False
 
 
 class Media(msgspec.Struct, frozen=True):
@@ -30,6 +33,7 @@ class Media(msgspec.Struct, frozen=True):
     type: str | None = None
     name: str | None = None
     detail: str | None = None
+    cached: bool = False
 
 
 class Thought(msgspec.Struct, frozen=True):
@@ -158,12 +162,18 @@ def _pieces(content: Any, at: str, ignore: frozenset[str]) -> list[Piece]:
         if not isinstance(kind, str):
             raise InvalidRequest(f"'{here}.type' must be a string", param=f"{here}.type")
         build = PARTS.get(kind)
-        out += [Own(part, here)] if build is None else build(part, here, ignore)
+        if build is None:
+            out.append(Own(part, here))
+            continue
+        for name in part.keys() - BESIDE - {kind}:
+            if part[name] is not None and name not in ignore:
+                raise unsupported(f"{here}.{name}", "parts of this type have no such field at this provider")
+        out += build(part, here, ignore)
     return out
 
 
 def _text(part: Part, at: str, _ignore: frozenset[str]) -> list[Piece]:
-    return [Text(string(part, "text", at), at)]
+    return [Text(string(part, "text", at), at, bool(part.get("cache_control")))]
 
 
 def _refusal(part: Part, at: str, _ignore: frozenset[str]) -> list[Piece]:
@@ -176,7 +186,8 @@ def _image(part: Part, at: str, ignore: frozenset[str]) -> list[Piece]:
     if not isinstance(told, dict):
         raise InvalidRequest(f"'{at}.image_url' must be an object with a url", param=f"{at}.image_url")
     detail = None if "detail" in ignore else told.get("detail")
-    return [_media("image", string(told, "url", f"{at}.image_url"), f"{at}.image_url", "url", detail=detail)]
+    url, cached = string(told, "url", f"{at}.image_url"), bool(part.get("cache_control"))
+    return [_media("image", url, f"{at}.image_url", "url", detail=detail, cached=cached)]
 
 
 def _file(part: Part, at: str, _ignore: frozenset[str]) -> list[Piece]:
@@ -198,15 +209,18 @@ def _audio(part: Part, at: str, _ignore: frozenset[str]) -> list[Piece]:
     return [Media("audio", at, data=string(audio, "data", f"{at}.input_audio"), type=f"audio/{kind}")]
 
 
-def _media(kind: str, url: str, at: str, key: str, *, name: Any = None, detail: Any = None) -> Media:
+def _media(
+    kind: str, url: str, at: str, key: str, *, name: Any = None, detail: Any = None, cached: bool = False
+) -> Media:
     """An address as it is, the content of a data URL (RFC 2397) by itself."""
     if not url.startswith("data:"):
-        return Media(kind, at, url=url, name=name, detail=detail)
+        return Media(kind, at, url=url, name=name, detail=detail, cached=cached)
     found = _DATA.match(url)
     if found is None:
         text = f"'{at}.{key}' must be a data URL of the form data:TYPE;base64,DATA"
         raise InvalidRequest(text, param=f"{at}.{key}")
-    return Media(kind, at, data=url[found.end() :], type=found[1], name=name, detail=detail)
+    data = url[found.end() :]
+    return Media(kind, at, data=data, type=found[1], name=name, detail=detail, cached=cached)
 
 
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,")
@@ -238,6 +252,9 @@ def string(part: Part, name: str, at: str) -> str:
         raise InvalidRequest(f"'{at}.{name}' must be a string", param=f"{at}.{name}")
     return found
 
+
+BESIDE = frozenset({"type", "text", "cache_control", "annotations", "citations", "logprobs", "id", "status", "summary"})
+"""Fields of parts that are read, are hints, or come back from answers and tell a model nothing."""
 
 PARTS: Mapping[str, Callable[[Part, str, frozenset[str]], list[Piece]]] = {
     "text": _text,

@@ -10,6 +10,7 @@ from tesela.errors import ConfigError
 from tesela.providers import (
     ai21_settings,
     anthropic_settings,
+    bedrock_settings,
     cohere_settings,
     compatible_rows,
     compatible_settings,
@@ -20,6 +21,7 @@ from tesela.providers.ai21 import AI21
 from tesela.providers.anthropic import ANTHROPIC
 from tesela.providers.azure import AZURE, AZURE_EARLIER
 from tesela.providers.base import Provider
+from tesela.providers.bedrock import BEDROCK
 from tesela.providers.cohere import COHERE
 from tesela.providers.compatible import CUSTOM, CUSTOM_VERBATIM, OPENAI
 from tesela.providers.compatible_rows import TELLING
@@ -57,7 +59,7 @@ def resolve(
     config = getattr(model, row.field)
     if config is None and row.needs_settings:
         raise ConfigError(f"{place(at)}: provider {model.provider!r} needs its settings in {row.field}")
-    for other in {other.field for other in ROWS.values()} | ELSEWHERE_FIELDS:
+    for other in {other.field for other in ROWS.values()} | SETTINGS_FIELDS:
         if other != row.field and getattr(model, other, None) is not None:
             raise ConfigError(f"{place(f'{at}.{other}')}: does not belong to provider {model.provider!r}")
     reading = Reading(model, config or {}, f"{at}.{row.field}", place, secrets, timeouts, endpoint)
@@ -72,8 +74,6 @@ def _no_provider(name: str) -> str:
     works = ", ".join(sorted(ROWS))
     if name in RETIRED:
         return f"provider {name!r} was retired by its company; these work: {works}"
-    if name in ELSEWHERE:
-        return f"provider {name!r} exists in Databricks and is not built here yet; these work: {works}"
     close = get_close_matches(name, list(ROWS), n=1)
     return f"there is no provider {name!r}" + (f"; did you mean {close[0]!r}?" if close else f"; these work: {works}")
 
@@ -95,6 +95,7 @@ TASKS: dict[str, Task] = {str(task): task for task in (Task.CHAT, Task.COMPLETIO
 
 ROWS: Mapping[str, Row] = {
     "ai21labs": Row("ai21labs_config", ai21_settings.resolve),
+    "amazon-bedrock": Row("amazon_bedrock_config", bedrock_settings.resolve),
     "anthropic": Row("anthropic_config", anthropic_settings.resolve),
     "cohere": Row("cohere_config", cohere_settings.resolve),
     "databricks-model-serving": Row("databricks_model_serving_config", databricks.resolve),
@@ -105,9 +106,8 @@ ROWS: Mapping[str, Row] = {
     **compatible_rows.ROWS,
 }
 
-ELSEWHERE = frozenset({"amazon-bedrock"})
 RETIRED = frozenset({"palm"})
-ELSEWHERE_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
+SETTINGS_FIELDS = frozenset(name for name in ExternalModel.__struct_fields__ if name.endswith("_config"))
 
 PROVIDERS: Mapping[str, Provider] = {
     one.name: one
@@ -119,6 +119,7 @@ PROVIDERS: Mapping[str, Provider] = {
         CUSTOM_VERBATIM,
         TELLING,
         ANTHROPIC,
+        BEDROCK,
         AI21,
         COHERE,
         DATABRICKS,

@@ -1,0 +1,223 @@
+"""Amazon Bedrock: chat and completions by Converse, whatever the model's family, and embeddings by InvokeModel.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.  Fields that only a model knows go on
+in `additionalModelRequestFields`; the model stands in the path, which the upstream's base path ends with.
+"""
+
+from typing import Any
+
+from tesela.errors import InvalidRequest
+from tesela.providers import asked, bedrock_embeddings, bedrock_messages
+from tesela.providers.base import Call, Exchange, Provider
+from tesela.providers.bedrock_answer import BedrockChunks, failure, whole
+from tesela.providers.eventstream import EventStream
+from tesela.providers.fields import Fields, passed, unsupported
+from tesela.wire.document import Document, encode, raw, text, value
+from tesela.wire.tasks import Task
+
+Form = dict[str, Any]
+
+
+def chat(call: Call) -> Exchange:
+    """Raises InvalidRequest or Unsupported, naming the field, before anything is sent."""
+    document, ignore = call.document, call.upstream.ignore
+    rest = passed(document, CHAT, ignore)
+    anthropic = "anthropic" in call.upstream.model
+    system, turns = bedrock_messages.render(value(document, "messages"), ignore, signed=anthropic)
+    body: Form = {"messages": turns}
+    if system:
+        body["system"] = system
+    answer_tool = _tools(body, document)
+    effort = text(document, "reasoning_effort")
+    if effort == "none" and anthropic:
+        rest.setdefault("thinking", raw({"type": "disabled"}))
+    elif effort is not None and anthropic:
+        body["outputConfig"] = {"effort": effort}
+    elif effort is not None:
+        rest["reasoning_effort"] = raw(effort)
+    return _exchange(call, body, rest, answer_tool)
+
+
+def completions(call: Call) -> Exchange:
+    """The prompt is what the user says: Converse reaches the older families, too."""
+    rest = passed(call.document, COMPLETIONS, call.upstream.ignore)
+    content = [{"text": asked.prompt(call.document, "Bedrock")}]
+    return _exchange(call, {"messages": [{"role": "user", "content": content}]}, rest, "")
+
+
+def _exchange(call: Call, body: Form, rest: Document, answer_tool: str) -> Exchange:
+    document = call.document
+    found = {
+        "maxTokens": asked.limit(document),
+        "temperature": value(document, "temperature"),
+        "topP": value(document, "top_p"),
+        "stopSequences": asked.stops(document),
+    }
+    config = {name: given for name, given in found.items() if given is not None}
+    for name in CONVERSE & rest.keys():
+        given = value(rest, name)
+        del rest[name]
+        if name == "inferenceConfig" and isinstance(given, dict) and not given.keys() & config.keys():
+            config |= given
+        elif name in body or name == "inferenceConfig":
+            raise InvalidRequest(f"{name!r} and another field say the same: give one of them", param=name)
+        else:
+            body[name] = given
+    if config:
+        body["inferenceConfig"] = config
+    _model_fields(body, rest, call.upstream.model)
+    path = "/converse-stream" if call.streaming else "/converse"
+    sent = encode(body)
+    chunks = BedrockChunks(call, answer_tool) if call.streaming else None
+    return Exchange(
+        path,
+        sent,
+        call.streaming,
+        signed(call, path, sent),
+        lambda told: whole(told, call, answer_tool),
+        chunks,
+        EventStream if call.streaming else None,
+    )
+
+
+def _model_fields(body: Form, rest: Document, model: str) -> None:
+    given = body.get("additionalModelRequestFields")
+    if given is not None and not isinstance(given, dict):
+        raise InvalidRequest("'additionalModelRequestFields' must be an object", param="additionalModelRequestFields")
+    fields: Form = dict(rest)
+    for name in ZERO_IS_NOTHING & rest.keys():
+        if value(rest, name) in (0, {}):
+            del fields[name]
+    if "nova" in model and "top_k" in fields:
+        # https://docs.aws.amazon.com/nova/latest/userguide/using-converse-api.html
+        fields["inferenceConfig"] = {"topK": fields.pop("top_k")}
+    if twice := fields.keys() & (given or {}).keys():
+        text = f"'additionalModelRequestFields' says {min(twice)!r} once more"
+        raise InvalidRequest(text, param="additionalModelRequestFields")
+    if fields or given:
+        body["additionalModelRequestFields"] = fields | (given or {})
+
+
+def signed(call: Call, path: str, body: bytes) -> tuple[tuple[str, str], ...]:
+    """The headers that sign this body at this time; none for an upstream that needs no signature."""
+    upstream = call.upstream
+    if upstream.signer is None:
+        return ()
+    headers: tuple[tuple[str, str], ...] = upstream.signer.headers(
+        upstream.origin.authority, upstream.base_path + path, body, call.created
+    )
+    return headers
+
+
+def _tools(body: Form, document: Document) -> str:
+    """Puts the tools into the body; gives the name of the one that stands for the form of the answer, or nothing.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/tool-use.html.  Converse forbids a call by offering no tools,
+    and gets an answer in JSON by a tool that takes it.
+    """
+    tools, choice = asked.choose(document, asked.functions(document))
+    form = asked.answer_form(document)
+    if choice is not None and choice.mode == "none":
+        if any("toolUse" in block for turn in body["messages"] for block in turn["content"]):
+            raise unsupported("tool_choice", "Converse takes no 'none' after calls of tools", ("auto",))
+        tools, choice = [], None
+    sent = [_tool(tool.name, tool.description, tool.parameters) for tool in tools]
+    told: Form | None = None if choice is None or choice.mode == "auto" else {"any": {}}
+    if choice is not None and choice.name is not None:
+        told = {"tool": {"name": choice.name}}
+    name = ""
+    if form is not None:
+        name = form.name
+        while name in {tool.name for tool in tools}:
+            name += "_"
+        about = form.description or "Give the whole answer by calling this."
+        if told is None:
+            # With tools beside it the model calls one of them or answers; alone, it answers.
+            told = {"any": {}} if sent else {"tool": {"name": name}}
+            sent.append(_tool(name, about, form.schema or {"type": "object"}))
+        else:
+            name = ""  # A call is forced, so this is not the answer yet.
+    if sent:
+        body["toolConfig"] = {"tools": sent} | ({} if told is None else {"toolChoice": told})
+    return name
+
+
+def _tool(name: str, description: str | None, parameters: Form | None) -> Form:
+    spec: Form = {"name": name, "inputSchema": {"json": parameters or {"type": "object", "properties": {}}}}
+    return {"toolSpec": spec | ({"description": description} if description else {})}
+
+
+def embeddings(call: Call) -> Exchange:
+    sent, answer = bedrock_embeddings.request(call)
+    return Exchange("/invoke", sent, False, signed(call, "/invoke", sent), answer)
+
+
+CONVERSE = frozenset(
+    {"inferenceConfig", "guardrailConfig", "performanceConfig", "requestMetadata", "promptVariables", "outputConfig"}
+    | {"additionalModelRequestFields", "additionalModelResponseFieldPaths", "serviceTier"}
+)
+"""Fields of Converse itself, which go where it has them."""
+ZERO_IS_NOTHING = frozenset({"presence_penalty", "frequency_penalty", "logit_bias"})
+_SHARED = frozenset(
+    {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "temperature", "top_p"}
+)
+_IGNORED = {
+    "user": "Bedrock is not told who asks; nothing in an answer depends on it",
+    "safety_identifier": "Bedrock is not told who asks; nothing in an answer depends on it",
+    "metadata": "belongs to answers that are stored; Bedrock's own is `requestMetadata`",
+    "prompt_cache_key": "a hint for a cache; Bedrock is told by `cache_control` of a part",
+    "prompt_cache_retention": "a hint for a cache; nothing in an answer depends on it",
+}
+_NEUTRAL: dict[str, tuple[Any, ...]] = {"n": (1,), "store": (False,), "service_tier": ("auto", "default")}
+_REFUSED = {
+    "n": "Bedrock gives one answer at a time",
+    "store": "Bedrock stores no answers",
+    "service_tier": "Bedrock's tiers are given in 'serviceTier'",
+}
+
+CHAT = Fields(
+    translated=_SHARED | {"messages", "tools", "tool_choice", "response_format", "reasoning_effort"},
+    ignored=_IGNORED,
+    neutral={
+        **_NEUTRAL,
+        "logprobs": (False,),
+        "top_logprobs": (0,),
+        "modalities": (["text"],),
+        "verbosity": ("medium",),
+        "parallel_tool_calls": (True,),
+    },
+    refused={
+        **_REFUSED,
+        "logprobs": "Converse gives no log probabilities",
+        "top_logprobs": "Converse gives no log probabilities",
+        "modalities": "Converse is not told what kinds of answer to give",
+        "verbosity": "Converse cannot be told how much to say",
+        "parallel_tool_calls": "Converse cannot keep a model from calling several tools",
+        "audio": "Converse is not told a voice",
+        "prediction": "Bedrock cannot be given a predicted answer",
+        "web_search_options": "Bedrock has no web search here",
+        "functions": "this older form is not taken; send 'tools'",
+        "function_call": "this older form is not taken; send 'tool_choice'",
+    },
+)
+
+COMPLETIONS = Fields(
+    translated=_SHARED | {"prompt"},
+    ignored=_IGNORED,
+    neutral={**_NEUTRAL, "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)},
+    refused={
+        **_REFUSED,
+        "best_of": "Bedrock gives one answer at a time",
+        "echo": "Bedrock does not give the prompt back",
+        "suffix": "Bedrock cannot fill in before a suffix",
+        "logprobs": "Converse gives no log probabilities",
+        "error_behavior": "a prompt that is too long is refused, never cut",
+        "use_raw_prompt": "Converse takes a prompt as a message only",
+        "tools": "completions have no tools; use chat",
+        "response_format": "completions have no response format; use chat",
+    },
+)
+
+BEDROCK = Provider(
+    "amazon-bedrock", {Task.CHAT: chat, Task.COMPLETIONS: completions, Task.EMBEDDINGS: embeddings}, failure
+)
