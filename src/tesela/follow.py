@@ -28,7 +28,7 @@ LOOK_S = 0.05
 """How often a worker listens to the bell."""
 PATIENCE_S = 0.1
 """How long somebody who would be refused is kept waiting for what has just changed."""
-OPEN_S = 1.0
+OPEN_S = 0.2
 """How long after its start a worker opens the store."""
 AGAIN_S = 1.0
 """After this long a store that could not be read is read again."""
@@ -134,9 +134,9 @@ class Follower:
                     self._loop.call_soon_threadsafe(self._lost)
 
     def _follow(self) -> None:
+        self._open_store()
         if self._contents.keys:
             signed.load()
-        self._open_store()
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._wanted or self._ended)

@@ -14,8 +14,9 @@ import pytest
 from tests.store.postgres import Missing, Server
 from tests.system.processes import FILE, Served, endpoint, until
 
-SOON_S = 1.0
-"""How long a change may take until every worker serves it."""
+SOON_S = 15.0
+"""How long a change may take until every worker serves it: no measure of it (bench/changes.py is), but an end of the
+wait, on machines that do other things beside."""
 ENDPOINTS = "/api/2.0/serving-endpoints"
 
 
@@ -59,14 +60,24 @@ class Busy:
             thread.join(30)
 
 
-def everywhere(served: Served, model: str, status: int, token: str | None = None, in_a_row: int = 24) -> None:
-    """Wait until fresh connections, which the workers share, get this status again and again."""
-    end = time.monotonic() + SOON_S
-    right = 0
-    while right < in_a_row:
-        right = right + 1 if served.ask(model, token)[0] == status else 0
-        # What is right once on every worker stays so: the run of right answers may end later.
-        assert right or time.monotonic() < end, f"{model} did not become {status} within {SOON_S} s"
+def everywhere(served: Served, workers: int, model: str, status: int, token: str | None = None) -> None:
+    """Ask on fresh connections until every worker has answered with this status; none may be late.
+
+    A request id has the number of its worker in it.  Which worker takes a connection is the system's choice, so it may
+    need many; those that were answered otherwise must have been early.
+    """
+    began = time.monotonic()
+    right: set[str] = set()
+    while len(right) < workers:
+        asked = time.monotonic()
+        got, headers, _ = served.ask(model, token)
+        worker = headers["x-request-id"].split("-")[1]
+        if got == status:
+            right.add(worker)
+        else:
+            assert worker not in right, f"worker {worker} knew {model} and forgot it"
+            assert asked - began < SOON_S, f"{model} did not become {status} on worker {worker} within {SOON_S} s"
+        assert asked - began < 30, f"only {right} of {workers} workers were given a connection"
 
 
 @pytest.mark.slow
@@ -76,18 +87,18 @@ def test_changes_are_served_by_all_workers_and_no_request_fails(tmp_path: Path) 
         for i in range(4):
             name = f"made-{i}"
             assert served.call("POST", ENDPOINTS, made(name))[0] == 200
-            everywhere(served, name, 200)
+            everywhere(served, 4, name, 200)
             changed = made(name, "error-418")["config"]
             assert served.call("PUT", f"{ENDPOINTS}/{name}/config", changed)[0] == 200
-            everywhere(served, name, 418)
+            everywhere(served, 4, name, 418)
             status, token = served.call("POST", "/api/2.0/token/create", {"comment": name})
             assert status == 200
-            everywhere(served, "chat", 200, token["token_value"])
+            everywhere(served, 4, "chat", 200, token["token_value"])
             revoked = {"token_id": token["token_info"]["token_id"]}
             assert served.call("POST", "/api/2.0/token/delete", revoked)[0] == 200
-            everywhere(served, "chat", 401, token["token_value"])
+            everywhere(served, 4, "chat", 401, token["token_value"])
             assert served.call("DELETE", f"{ENDPOINTS}/{name}") == (200, {})
-            everywhere(served, name, 404)
+            everywhere(served, 4, name, 404)
         until(lambda: busy.answers > before + 200)
     assert busy.wrong == []
 
@@ -107,7 +118,7 @@ def test_a_store_that_is_gone_stops_changes_and_no_query(postgresql: Server, tmp
     environ = {"TESELA_DATABASE_URL": postgresql.database()}
     with Served(tmp_path, "--config", "tesela.yaml", "--workers", "2", environ=environ) as served:
         assert served.call("POST", ENDPOINTS, made("kept"))[0] == 200
-        everywhere(served, "kept", 200)
+        everywhere(served, 2, "kept", 200)
         with Busy(served, 2) as busy:
             postgresql.halt()
             began = time.monotonic()
@@ -126,7 +137,7 @@ def test_a_store_that_is_gone_stops_changes_and_no_query(postgresql: Server, tmp
             postgresql.start()
             until(lambda: served.call("GET", "/health", token="")[1]["status"] == "ok")
             assert served.call("POST", ENDPOINTS, made("found"))[0] == 200
-            everywhere(served, "found", 200)
+            everywhere(served, 2, "found", 200)
         # Only what was under way on the worker that was killed may have ended.
         assert all(isinstance(one, (OSError, http.client.HTTPException)) for one in busy.wrong), busy.wrong
         assert served.call("GET", f"{ENDPOINTS}/lost")[0] == 404
