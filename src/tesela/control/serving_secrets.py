@@ -18,8 +18,8 @@ _VARIABLE = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 
 KEYS = frozenset({
     "openai_api_key", "microsoft_entra_client_secret", "anthropic_api_key", "cohere_api_key", "ai21labs_api_key",
-    "aws_access_key_id", "aws_secret_access_key", "private_key", "databricks_api_token", "databricks_client_secret",
-    "palm_api_key", "token", "value",
+    "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "private_key", "databricks_api_token",
+    "databricks_client_secret", "palm_api_key", "token", "value",
 })  # fmt: skip
 """The settings of providers that are secrets: those that have a twin ending in `_plaintext`."""
 
