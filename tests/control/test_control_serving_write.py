@@ -161,7 +161,7 @@ def test_percentages_are_numbers_or_numbers_in_words(world: Any, shares: tuple[A
 
 
 def test_provisioned_throughput_has_paths_of_its_own(world: Any) -> None:
-    body = {"name": "pt", "config": {"served_entities": [{"entity_name": "big", "provisioned_model_units": 50}]}}
+    body: dict[str, Any] = {"name": "pt", "config": {"served_entities": [{"entity_name": "big", "provisioned_model_units": 50}]}}
     made = world.call("POST", f"{SERVING}/pt", body)
     assert made.status == 200, made.body
     assert made.json()["pending_config"]["served_entities"][0]["provisioned_model_units"] == 50
@@ -279,7 +279,7 @@ def test_everybody_may_make_an_endpoint_and_manages_it_then(world: Any) -> None:
     assert world.call("DELETE", f"{SERVING}/mine").status == 200
 
 
-CHANGES = [
+CHANGES: list[tuple[str, str, Any]] = [
     ("DELETE", "", None),
     ("PUT", "/config", {"served_entities": [external()]}),
     ("PUT", "/ai-gateway", {}),

@@ -224,12 +224,13 @@ def test_what_is_not_there(store: Store, name: str) -> None:
     kept = store.endpoints.create(ALICE, "mine", LOCAL, {}, ready=True)
     assert store.endpoints.get(name) is None
     assert store.endpoints.by_id(name) is None
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: store.endpoints.update_config(ALICE, name, LOCAL, ready=True),
         lambda: store.endpoints.change_settings(ALICE, name, {}),
         lambda: store.endpoints.cancel(ALICE, name),
         lambda: store.endpoints.delete(ALICE, name),
-    ):
+    )
+    for change in changes:
         with pytest.raises(NotFound):
             change()
     assert store.endpoints.list() == (kept,)

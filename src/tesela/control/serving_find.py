@@ -72,7 +72,7 @@ def require_manage(found: Found, principal: Principal, name: str) -> None:
 def not_here(facts: Facts, own: Endpoint) -> Unsupported:
     """Why an endpoint cannot be changed here, and where it can."""
     if own.source == "file":
-        return Unsupported(f"endpoint {own.name!r} comes from {facts.file}: change it there: it is read again by itself")
+        return Unsupported(f"endpoint {own.name!r} comes from {facts.file}: change it there, it is read again")
     return Unsupported(
         f"endpoint {own.name!r} is built in and cannot be changed; endpoints of your own stand in tesela.yaml"
     )
