@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from tesela.records import SYSTEM
+
 SERVING = "/api/2.0/serving-endpoints"
 
 
@@ -134,6 +136,16 @@ def test_what_comes_with_the_server_is_everybodys_until_an_admin_says_otherwise(
     world.principal = somebody
     assert world.call("GET", f"{SERVING}/tiny").status == 403
     assert world.call("GET", f"{SERVING}/mini").status == 200
+
+
+def test_what_an_admin_has_closed_does_not_open_when_the_last_who_may_is_deleted(world: Any) -> None:
+    path = f"/api/2.0/permissions/serving-endpoints/{world.snapshot.endpoints['tiny'].id}"
+    only = world.store.identities.create(SYSTEM, "user", "only@example.com")
+    may = {"access_control_list": [{"user_name": only.name, "permission_level": "CAN_QUERY"}]}
+    assert world.call("PUT", path, may).status == 200
+    world.store.identities.delete(SYSTEM, only.id)
+    world.somebody()
+    assert world.call("GET", f"{SERVING}/tiny").status == 403
 
 
 def test_an_endpoint_that_is_not_there(world: Any) -> None:

@@ -59,6 +59,11 @@ def test_what_is_deleted_takes_its_permissions_along(store: Store) -> None:
     store.permissions.merge(actor(ANN), endpoint, {BOB: "CAN_VIEW"})
     store.endpoints.delete(actor(ANN), "mine")
     assert store.permissions.of(endpoint) == {}
+    # Who looked before it was deleted, and writes after.
+    for give in (store.permissions.set, store.permissions.merge):
+        with pytest.raises(NotFound, match="deleted meanwhile"):
+            give(actor(ANN), endpoint, {BOB: "CAN_VIEW"}, stored=True)
+    assert store.permissions.of(endpoint) == {}
 
 
 def test_all_of_them_are_in_the_snapshot_but_those_on_tokens(store: Store) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from tesela.control.answers import Handler, document, json
 from tesela.control.facts import Facts, actor, credential, require_admin
 from tesela.errors import InvalidRequest, NotFound, PermissionDenied
-from tesela.records import Actor, Holder
+from tesela.records import Actor, Holder, StoredEndpoint
 from tesela.snapshot import LEVELS, Level, Principal
 from tesela.wire.document import Document, value
 
@@ -40,7 +40,8 @@ class Subject(NamedTuple):
 
     id: str
     name: str
-    everybodys: bool = False
+    stored: bool
+    everybodys: bool
 
 
 def routes(facts: Facts) -> list[Route]:
@@ -81,14 +82,14 @@ def change(facts: Facts, *, replace: bool) -> Handler:
             level = _level(entry.level)
             levels[holder.id] = max(levels.get(holder.id, level), level, key=LEVELS.index)
         if replace:
-            if subject.everybodys and not levels:
-                # Some row must say that somebody has said something.
-                levels = {permissions.resolve([("group", ADMINS)])[0].id: "CAN_MANAGE"}
-            given = permissions.set(by, subject.id, levels)
+            if subject.everybodys:
+                # Some row must say that somebody has said something, and outlast all who can be deleted.
+                levels[permissions.resolve([("group", ADMINS)])[0].id] = "CAN_MANAGE"
+            given = permissions.set(by, subject.id, levels, stored=subject.stored)
         elif levels:
             # What was given so far, to everybody perhaps, stays; and is written down from here on.
             kept = {id: max(held, levels.get(id, held), key=LEVELS.index) for id, held in given.items()}
-            given = permissions.merge(by, subject.id, {**levels, **kept})
+            given = permissions.merge(by, subject.id, {**levels, **kept}, stored=subject.stored)
         return _endpoint_list(facts, subject, given)
 
     async def handler(request: Request) -> Response:
@@ -157,7 +158,8 @@ def _find(facts: Facts, wanted: str) -> Subject:
         or endpoints.get(wanted)
     )
     if found is not None:
-        return Subject(found.id, found.name, found.id in facts.snapshot().open_to_all)
+        stored = isinstance(found, StoredEndpoint)
+        return Subject(found.id, found.name, stored, found.id in facts.snapshot().open_to_all)
     raise NotFound(f"there is no endpoint with the id {wanted[:NAME_MAX]!r}; a GET of the endpoint has its id")
 
 

@@ -34,10 +34,12 @@ class Permissions:
         with self._database.read() as connection:
             return _of(connection, endpoint_id)
 
-    def set(self, by: Actor, endpoint_id: str, levels: Mapping[str, Level]) -> dict[str, Level]:
+    def set(
+        self, by: Actor, endpoint_id: str, levels: Mapping[str, Level], *, stored: bool = False
+    ) -> dict[str, Level]:
         """Replace what was given; only the endpoint's creator still manages it.  Gives what holds then.
 
-        Raises NotFound when a principal is gone.
+        `stored` says that the store has the endpoint.  Raises NotFound when it, or a principal, is gone.
         """
 
         def replaced(connection: Connection) -> dict[str, Level]:
@@ -48,10 +50,12 @@ class Permissions:
             _forget(connection, endpoint_id)
             return {**levels, **kept}
 
-        return self._give(by, "permissions.set", endpoint_id, levels, replaced)
+        return self._give(by, "permissions.set", endpoint_id, levels, replaced, stored)
 
-    def merge(self, by: Actor, endpoint_id: str, levels: Mapping[str, Level]) -> dict[str, Level]:
-        """Give more; nobody loses anything.  Gives what holds then.  Raises NotFound when a principal is gone."""
+    def merge(
+        self, by: Actor, endpoint_id: str, levels: Mapping[str, Level], *, stored: bool = False
+    ) -> dict[str, Level]:
+        """Give more; nobody loses anything.  Gives what holds then.  Raises like `set`."""
 
         def merged(connection: Connection) -> dict[str, Level]:
             out = _of(connection, endpoint_id)
@@ -59,7 +63,7 @@ class Permissions:
                 out[who] = max(out.get(who, level), level, key=LEVELS.index)
             return out
 
-        return self._give(by, "permissions.update", endpoint_id, levels, merged)
+        return self._give(by, "permissions.update", endpoint_id, levels, merged, stored)
 
     # Access tokens.  The first time that somebody says who may have them, the group of admins is written too, so
     # that rows for nobody else differ from no rows at all, which let everyone have them.
@@ -108,10 +112,16 @@ class Permissions:
         endpoint_id: str,
         asked: Mapping[str, Level],
         change: Callable[[Connection], dict[str, Level]],
+        stored: bool,
     ) -> dict[str, Level]:
         thing = f"{endpoint_id}: " + (", ".join(f"{who}={level}" for who, level in asked.items()) or "nobody")
         try:
             with self._database.change(by, action, thing, "permissions") as (connection, _, _):
+                if (
+                    stored
+                    and connection.execute(select(ENDPOINTS.c.id).where(ENDPOINTS.c.id == endpoint_id)).first() is None
+                ):
+                    raise NotFound("the endpoint was deleted meanwhile, so nothing was changed")
                 out = change(connection)
                 for who, level in out.items():
                     row = {"endpoint_id": endpoint_id, "principal_id": who, "level": level}
