@@ -489,10 +489,22 @@ def test_embeddings_of_cohere() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("amazon.titan-embed-text-v2:0", b'{"embedding":[0.25,-1],"inputTextTokenCount":3}'),
+        ("cohere.embed-v4:0", b'{"embeddings":{"float":[[0.25,-1]]}}'),
+    ],
+)
+def test_embeddings_in_base64(model: str, told: bytes) -> None:
+    answer = whole(embedding(model, encoding_format="base64"), told)
+    assert answer["data"][0]["embedding"] == "AACAPgAAgL8="
+
+
+@pytest.mark.parametrize(
     ("model", "fields", "at"),
     [
         ("anthropic.claude", {}, "input"),
-        ("cohere.embed-v4", {"encoding_format": "base64"}, "encoding_format"),
+        ("cohere.embed-v4", {"encoding_format": "hex"}, "encoding_format"),
         ("cohere.embed-v4", {"embedding_types": ["int8", "float"]}, "embedding_types"),
         ("cohere.embed-v4", {"instruction": "x"}, "instruction"),
         ("cohere.embed-v4", {"input": [[1, 2]]}, "input"),

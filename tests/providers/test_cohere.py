@@ -418,8 +418,12 @@ def test_embeddings() -> None:
 def test_types_of_embeddings() -> None:
     made = exchange(COHERE, {"encoding_format": "base64", "input_type": "search_query"}, task=Task.EMBEDDINGS)
     body = json.loads(made.body)
-    assert (body["embedding_types"], body["input_type"], body["texts"]) == (["base64"], "search_query", ["Hello"])
-    assert whole(made, b'{"embeddings":{"base64":["AACA"]}}')["data"][0]["embedding"] == "AACA"
+    assert (body["embedding_types"], body["input_type"], body["texts"]) == (["float"], "search_query", ["Hello"])
+    assert whole(made, b'{"embeddings":{"float":[[0.25,-1]]}}')["data"][0]["embedding"] == "AACAPgAAgL8="
+    with pytest.raises(UpstreamProtocolError):
+        whole(made, b'{"embeddings":{"float":["x"]}}')
+    with pytest.raises(InvalidRequest):
+        exchange(COHERE, {"encoding_format": "hex"}, task=Task.EMBEDDINGS)
     made = exchange(COHERE, {"embedding_types": ["int8"]}, task=Task.EMBEDDINGS)
     assert whole(made, b'{"embeddings":{"int8":[[1,-2]]}}')["data"][0]["embedding"] == [1, -2]
     for field, asked in (("embedding_types", ["int8", "float"]), ("input", [[1, 2]]), ("instruction", "x")):

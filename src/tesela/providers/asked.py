@@ -146,6 +146,14 @@ def prompt(document: Document, company: str) -> str:
     return found
 
 
+def packed(document: Document) -> bool:
+    """Whether the numbers of embeddings are asked for in base64, as OpenAI's own client does when it is not told."""
+    kind = value(document, "encoding_format")
+    if kind not in (None, "float", "base64"):
+        raise InvalidRequest("'encoding_format' must be float or base64", param="encoding_format")
+    return bool(kind == "base64")
+
+
 def texts(document: Document, company: str) -> list[str]:
     """The texts of an embeddings call.  Raises Unsupported for token ids, which mean nothing to another's model."""
     found = value(document, "input")

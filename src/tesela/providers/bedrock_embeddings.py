@@ -25,8 +25,6 @@ def request(call: Call) -> tuple[bytes, Answer]:
     """(the body to send, the reader of its answer).  Raises Unsupported for a family without embeddings."""
     document, model = call.document, call.upstream.model
     body = passed(document, EMBEDDINGS, call.upstream.ignore)
-    if value(document, "encoding_format") not in (None, "float"):
-        raise unsupported("encoding_format", "Bedrock writes numbers", ("float",))
     for family, build in FAMILIES.items():
         if family in model:
             return build(document, body, model)
@@ -37,13 +35,13 @@ def _titan(document: Document, body: Document, model: str) -> tuple[bytes, Answe
     texts = asked.texts(document, "Bedrock")
     if len(texts) > 1:
         raise unsupported("input", "Titan takes one text at a time", ("a string",))
-    body["inputText"] = raw(texts[0])
+    body["inputText"], packed = raw(texts[0]), asked.packed(document)
     if value(document, "dimensions") is not None:
         body["dimensions"] = raw(value(document, "dimensions"))
 
     def read(told: bytes) -> bytes:
         found = _decoded(_titan_answer, told)
-        return answer([found.embedding], model, found.input_text_token_count)
+        return answer([found.embedding], model, found.input_text_token_count, packed=packed)
 
     return encode(body), read
 
@@ -57,7 +55,7 @@ def _cohere(document: Document, body: Document, model: str) -> tuple[bytes, Answ
     if kinds is not None and (not isinstance(kinds, list) or len(kinds) != 1):
         text = "'embedding_types' must be a list of one type: an answer has room for one"
         raise InvalidRequest(text, param="embedding_types")
-    kind = kinds[0] if kinds else "float"
+    kind, packed = kinds[0] if kinds else "float", asked.packed(document)
 
     def read(told: bytes) -> bytes:
         found = _decoded(_cohere_answer, told).embeddings
@@ -65,7 +63,7 @@ def _cohere(document: Document, body: Document, model: str) -> tuple[bytes, Answ
         if vectors is None:
             raise UpstreamProtocolError(f"Bedrock's answer has no embeddings of type {kind!r}")
         # Bedrock tells the tokens of this family in a header only.
-        return answer(vectors, model, 0)
+        return answer(vectors, model, 0, packed=packed and kind == "float")
 
     return encode(body), read
 

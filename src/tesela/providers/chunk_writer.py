@@ -3,8 +3,13 @@
 A whole answer is written the same way and assembled, so that it cannot say anything else than a stream.
 """
 
+import struct
+from base64 import b64encode
 from typing import Any
 
+import msgspec
+
+from tesela.errors import UpstreamProtocolError
 from tesela.providers.base import Call
 from tesela.wire.assemble import Assembler
 from tesela.wire.document import encode
@@ -118,8 +123,19 @@ def counts(prompt: int, completion: int, *, cached: int | None = None, reasoning
     return out
 
 
-def embeddings(vectors: list[Any], model: str, prompt: int) -> bytes:
-    """The whole answer of an embeddings call."""
+def embeddings(vectors: list[Any], model: str, prompt: int, *, packed: bool) -> bytes:
+    """The whole answer of an embeddings call.  `packed` asks for OpenAI's base64: 32-bit numbers, lowest byte first."""
+    if packed:
+        vectors = [b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in map(_numbers, vectors)]
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
     usage = {"prompt_tokens": prompt, "total_tokens": prompt}
     return encode({"object": "list", "data": data, "model": model, "usage": usage})
+
+
+def _numbers(vector: Any) -> list[float]:
+    if not isinstance(vector, msgspec.Raw):
+        return list(vector)
+    try:
+        return msgspec.json.decode(vector, type=list[float])
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UpstreamProtocolError("the provider sent an embedding that is no list of numbers") from exc

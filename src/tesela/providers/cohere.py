@@ -92,19 +92,20 @@ def embeddings(call: Call) -> Exchange:
     body["texts"] = raw(asked.texts(document, "Cohere"))
     body["model"] = raw(call.upstream.model)
     body.setdefault("input_type", raw(INPUT_TYPE))
-    dimensions, kind = value(document, "dimensions"), text(document, "encoding_format")
+    dimensions, packed = value(document, "dimensions"), asked.packed(document)
     if dimensions is not None:
         _put(body, "output_dimension", dimensions, "dimensions")
     kinds = value(body, "embedding_types")
     if kinds is None:
-        if kind not in (None, "float", "base64"):
-            raise InvalidRequest("'encoding_format' must be float or base64", param="encoding_format")
-        kinds = [kind or "float"]
+        kinds = ["float"]
     elif not isinstance(kinds, list) or len(kinds) != 1 or not isinstance(kinds[0], str):
         raise unsupported("embedding_types", "an answer has room for one type", (["float"],))
     body["embedding_types"] = raw(kinds)
-    name = call.upstream.model
-    return Exchange("/v2/embed", encode(body), False, (), lambda told: cohere_answer.embedded(told, kinds[0], name))
+
+    def read(told: bytes) -> bytes:
+        return cohere_answer.embedded(told, kinds[0], call.upstream.model, packed=packed and kinds[0] == "float")
+
+    return Exchange("/v2/embed", encode(body), False, (), read)
 
 
 def failure(status: int, body: bytes, retry_after_s: int | None) -> UpstreamError:

@@ -228,7 +228,7 @@ KINDS = frozenset(
 )
 
 
-def embedded(body: bytes, kind: str, model: str) -> bytes:
+def embedded(body: bytes, kind: str, model: str, *, packed: bool) -> bytes:
     """The whole answer of an embeddings call.  Raises UpstreamProtocolError for a body that is none."""
     try:
         told = _vectors(body)
@@ -237,4 +237,4 @@ def embedded(body: bytes, kind: str, model: str) -> bytes:
     vectors = (told.embeddings or {}).get(kind)
     if vectors is None:
         raise UpstreamProtocolError(f"Cohere's answer has no embeddings of type {kind!r}")
-    return embeddings(vectors, model, (told.meta or Usage()).unified()["prompt_tokens"])
+    return embeddings(vectors, model, (told.meta or Usage()).unified()["prompt_tokens"], packed=packed)

@@ -3,10 +3,6 @@
 The model stands in the path, so an upstream's base path ends with it and what is sent begins with the method's name.
 """
 
-import struct
-from base64 import b64encode
-from typing import Any
-
 import msgspec
 
 from tesela.errors import InvalidRequest, UpstreamProtocolError
@@ -14,7 +10,7 @@ from tesela.providers import asked, gemini, gemini_answer
 from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.chunk_writer import embeddings as answer
 from tesela.providers.fields import Fields, passed, unsupported
-from tesela.wire.document import Document, encode, raw, text, value
+from tesela.wire.document import Document, encode, raw, value
 from tesela.wire.tasks import Task
 
 
@@ -42,7 +38,7 @@ def embeddings(call: Call) -> Exchange:
     document, model = call.document, call.upstream.model
     body = passed(document, EMBEDDINGS, call.upstream.ignore)
     texts = asked.texts(document, "Vertex AI")
-    packed = _packed(document)
+    packed = asked.packed(document)
     if value(document, "dimensions") is not None:
         if "outputDimensionality" in body:
             text = "'outputDimensionality' and 'dimensions' say the same: give one of them"
@@ -62,13 +58,6 @@ def embeddings(call: Call) -> Exchange:
 
 CONTENT_MODELS = ("gemini-embedding-2",)
 """Models that are not served by `:predict`: https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings"""
-
-
-def _packed(document: Document) -> bool:
-    kind = text(document, "encoding_format")
-    if kind not in (None, "float", "base64"):
-        raise InvalidRequest("'encoding_format' must be float or base64", param="encoding_format")
-    return kind == "base64"
 
 
 class _Statistics(msgspec.Struct):
@@ -104,7 +93,7 @@ def _predicted(body: bytes, model: str, packed: bool) -> bytes:
     except _UNREADABLE as exc:
         raise UpstreamProtocolError(f"Vertex AI's answer cannot be read: {exc}") from exc
     counted = sum(int(one.statistics.token_count) for one in found if one.statistics is not None)
-    return answer([_numbers(one, packed) for one in found], model, counted)
+    return answer([one.values for one in found], model, counted, packed=packed)
 
 
 def _content(body: bytes, model: str, packed: bool) -> bytes:
@@ -113,12 +102,7 @@ def _content(body: bytes, model: str, packed: bool) -> bytes:
     except _UNREADABLE as exc:
         raise UpstreamProtocolError(f"Vertex AI's answer cannot be read: {exc}") from exc
     counted = (found.usage_metadata.prompt_token_count if found.usage_metadata is not None else None) or 0
-    return answer([_numbers(found.embedding, packed)], model, counted)
-
-
-def _numbers(vector: _Vector, packed: bool) -> Any:
-    """As a list, or as OpenAI's base64: 32-bit numbers, the lowest byte first."""
-    return b64encode(struct.pack(f"<{len(vector.values)}f", *vector.values)).decode() if packed else vector.values
+    return answer([found.embedding.values], model, counted, packed=packed)
 
 
 EMBEDDINGS = Fields(
