@@ -373,6 +373,17 @@ def test_parts_that_converse_cannot_be_sent(part: Part, at: str) -> None:
     assert refused(Unsupported, messages=[{"role": "user", "content": [part]}]).param == at
 
 
+def test_what_another_provider_added_to_its_answer_is_passed_over() -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "clock", "arguments": "{}"}, "extra_content": {"a": 1}}
+    said = {"role": "assistant", "content": "Yes", "tool_plan": "p", "citations": [], "extra_content": {"google": {}}}
+    body = sent(
+        messages=[HELLO, {**said, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "t1", "content": "x"}]
+    )
+    use = {"toolUse": {"toolUseId": "t1", "name": "clock", "input": {}}}
+    assert body["messages"][1]["content"] == [{"text": "Yes"}, use]
+    assert refused(Unsupported, messages=[{**HELLO, "colour": "red"}]).param == "messages[0].colour"
+
+
 def test_parts_that_only_converse_has() -> None:
     point = {"type": "cachePoint", "cachePoint": {"type": "default"}}
     body = sent(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, point]}])
@@ -394,6 +405,11 @@ def test_tools_and_the_choice_among_them() -> None:
     assert sent(tools=tools, tool_choice="required")["toolConfig"]["toolChoice"] == {"any": {}}
     forced = sent(tools=tools, tool_choice={"type": "function", "function": {"name": "clock"}})["toolConfig"]
     assert forced["toolChoice"] == {"tool": {"name": "clock"}}
+    kept = {**WEATHER, "cache_control": {"type": "ephemeral"}}
+    assert sent(tools=[kept, CLOCK])["toolConfig"]["tools"] == [
+        THEIR_WEATHER, {"cachePoint": {"type": "default"}}, THEIR_CLOCK
+    ]  # fmt: skip
+    assert refused(Unsupported, tools=[{**CLOCK, "colour": "red"}]).param == "tools[0].colour"
     assert "toolConfig" not in sent(tools=tools, tool_choice="none")
     call = {"id": "t1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
     talk = [HELLO, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "t1", "content": "x"}]

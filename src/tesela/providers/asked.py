@@ -15,12 +15,15 @@ Form = dict[str, Any]
 
 
 class Function(msgspec.Struct, frozen=True):
-    """A tool that may be called.  `parameters` is a JSON schema, None for a function that takes nothing."""
+    """A tool that may be called.  `parameters` is a JSON schema, None for a function that takes nothing.
+
+    `cached` says that the tools up to here will be sent again: a hint that changes no answer.
+    """
 
     name: str
     description: str | None
     parameters: Form | None
-    at: str
+    cached: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -79,7 +82,17 @@ def _function(tool: Any, at: str) -> Function:
     if parameters is not None and not isinstance(parameters, dict):
         text = f"'{at}.function.parameters' must be a JSON schema"
         raise InvalidRequest(text, param=f"{at}.function.parameters")
-    return Function(name, description, parameters or None, at)
+    for form, known, place in ((tool, TOOL, at), (function, FUNCTION, f"{at}.function")):
+        for key in form.keys() - known:
+            if form[key] is not None:
+                raise unsupported(f"{place}.{key}", "this provider's tools have no such field")
+    cached = bool(tool.get("cache_control") or function.get("cache_control"))
+    return Function(name, description, parameters or None, cached)
+
+
+TOOL = frozenset({"type", "function", "cache_control"})
+FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
+"""`strict` asks for no more than a good model does anyway, and clients send it with every tool."""
 
 
 def choose(document: Document, tools: list[Function]) -> tuple[list[Function], Choice | None]:

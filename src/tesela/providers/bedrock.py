@@ -121,7 +121,11 @@ def _tools(body: Form, document: Document) -> str:
         if any("toolUse" in block for turn in body["messages"] for block in turn["content"]):
             raise unsupported("tool_choice", "Converse takes no 'none' after calls of tools", ("auto",))
         tools, choice = [], None
-    sent = [_tool(tool.name, tool.description, tool.parameters) for tool in tools]
+    sent = []
+    for tool in tools:
+        sent.append(_tool(tool.name, tool.description, tool.parameters))
+        if tool.cached:
+            sent.append(bedrock_messages.CACHE)
     told: Form | None = None if choice is None or choice.mode == "auto" else {"any": {}}
     if choice is not None and choice.name is not None:
         told = {"tool": {"name": choice.name}}

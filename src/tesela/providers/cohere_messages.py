@@ -10,6 +10,7 @@ from tesela.providers.asked import Function
 from tesela.providers.conversation import Media, Message, Part, Piece, Text, Thought, read
 from tesela.providers.fields import unsupported
 
+OWN = frozenset({"tool_plan", "citations"})
 REFUSED: Mapping[str, str] = {
     "name": "Cohere's messages carry no name of who speaks",
     "audio": "Cohere cannot be sent audio",
@@ -19,7 +20,7 @@ REFUSED: Mapping[str, str] = {
 
 def render(messages: Any, ignore: frozenset[str]) -> list[Part]:
     """Raises InvalidRequest or Unsupported with the path of what is at fault."""
-    return [_message(message) for message in read(messages, ignore, REFUSED)]
+    return [_message(message) for message in read(messages, ignore, REFUSED, OWN)]
 
 
 def _message(message: Message) -> Part:
@@ -35,7 +36,7 @@ def _message(message: Message) -> Part:
         out["content"] = [_part(piece) for piece in pieces if not _hidden(piece)]
     if message.calls:
         out["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}, **call.rest}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
             for call in message.calls
         ]
     return out

@@ -84,17 +84,23 @@ class Message(msgspec.Struct):
 ROLES = ("system", "developer", "user", "assistant", "tool")
 ANSWERED = ("id", "type", "status", "annotations", "reasoning", "reasoning_content")
 """What answers carry beside their content.  It tells a model nothing; clients send it back all the same."""
+TOLD = frozenset({"extra_content", "tool_plan", "citations"})
+"""What a translation adds to answers for its own provider to read.  Another one, a fallback perhaps, passes it over."""
 KNOWN = frozenset({"role", "content", "tool_calls", "tool_call_id", "refusal", *ANSWERED})
 
 
-def read(messages: Any, ignore: frozenset[str], refused: Mapping[str, str]) -> list[Message]:
-    """The messages.  `refused` are fields of a message that the provider cannot be told, and why.
+def read(
+    messages: Any, ignore: frozenset[str], refused: Mapping[str, str], own: frozenset[str] = frozenset()
+) -> list[Message]:
+    """The messages.  `refused` are fields of a message that the provider cannot be told, and why; `own` are those of
+    `TOLD` that it reads itself.
 
     Raises InvalidRequest or Unsupported with the path of what is at fault.
     """
     if not isinstance(messages, list):
         raise InvalidRequest("'messages' must be a list", param="messages")
-    return [_message(message, f"messages[{position}]", ignore, refused) for position, message in enumerate(messages)]
+    passed_over = ignore | (TOLD - own)
+    return [_message(one, f"messages[{position}]", passed_over, refused) for position, one in enumerate(messages)]
 
 
 def _message(message: Any, at: str, ignore: frozenset[str], refused: Mapping[str, str]) -> Message:
@@ -142,7 +148,7 @@ def _call(call: Any, at: str) -> ToolCall:
         raise InvalidRequest(f"{place!r} must be a JSON object in a string: {exc}", param=place) from exc
     if not isinstance(found, dict):
         raise InvalidRequest(f"{place!r} must be a JSON object in a string", param=place)
-    rest = {name: value for name, value in call.items() if name not in ("id", "type", "function", "index")}
+    rest = {name: found for name, found in call.items() if name not in ("id", "type", "function", "index")}
     return ToolCall(
         string(call, "id", at), string(function, "name", f"{at}.function"), found, str(text or "{}"), rest, at
     )

@@ -25,7 +25,7 @@ def render(messages: Any, ignore: frozenset[str]) -> tuple[Part | None, list[Par
     turns: list[Part] = []
     called: dict[str, str] = {}
     results = False
-    for message in read(messages, ignore, REFUSED):
+    for message in read(messages, ignore, REFUSED, frozenset({"extra_content"})):
         _known(message)
         if message.role in ("system", "developer"):
             system += [part for piece in message.pieces for part in _parts(piece)]
