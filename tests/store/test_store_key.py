@@ -202,6 +202,17 @@ def test_who_has_the_old_key_can_change_nothing(opened: Callable[..., Store]) ->
     with pytest.raises(StoreUnavailable, match="restart it"):
         rotate(running, OTHER[::-1])
     assert sealed(rotating) == before
+    # Nor do changes of a server that has the new key take away what it has read.
+    renewed = opened(OTHER)
+    renewed.secrets.put(ANA, "team", "anthropic", b"sealed with the new key")
+    renewed.endpoints.update_config(ANA, "chat", CONFIG, ready=True)
+    renewed.endpoints.create(ANA, "other", CONFIG, {}, ready=True)
+    later = read_contents(running, now)
+    assert later.secrets == now.secrets
+    assert [one for one in later.endpoints if one.name == "chat"] == list(now.endpoints)
+    assert next(one for one in later.endpoints if one.name == "other").active is None
+    renewed.secrets.delete(ANA, "team", "openai")
+    assert read_contents(running, later).secrets == {}
 
 
 def test_rotation_is_all_or_nothing(opened: Callable[..., Store]) -> None:

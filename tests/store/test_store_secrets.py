@@ -138,7 +138,7 @@ def test_names_are_found_in_any_case_and_kept_as_first_written(store: Store) -> 
     assert store.secrets.get("prod", "KEY") == b"2"
     assert store.secrets.may(principal(store, ANN), "prod", "MANAGE")
     with store.database.read() as connection:
-        assert store.secrets.values(connection) == {"Prod/Key": "2"}
+        assert store.secrets.values(connection, {}) == {"Prod/Key": "2"}
     store.secrets.delete(actor(ANN), "prod", "kEY")
     store.secrets.delete_scope(actor(ANN), "prod")
     assert store.secrets.scopes(principal(store, ADMIN)) == []
@@ -152,7 +152,7 @@ def test_the_snapshot_gets_all_values_that_are_text_and_can_be_opened(store: Sto
     store.secrets.put(actor(ANN), "a", "damaged", VALUE)
     with store.database.write() as connection:
         connection.execute(SECRETS.update().where(SECRETS.c.key == "damaged").values(value=b"\x01damaged"))
-        assert store.secrets.values(connection) == {"a/k": "a ✓", "b/k": "b ✓"}
+        assert store.secrets.values(connection, {}) == {"a/k": "a ✓", "b/k": "b ✓"}
 
 
 def test_all_values_can_be_sealed_with_another_key(store: Store) -> None:

@@ -42,7 +42,7 @@ def read_contents(store: Store, before: Contents | None = None) -> Contents:
         if changed & {"permissions", "endpoints"}:
             parts["permissions"] = store.permissions.all(connection)
         if "secrets" in changed:
-            parts["secrets"] = store.secrets.values(connection)
+            parts["secrets"] = store.secrets.values(connection, before.secrets)
         if "keys" in changed:
             parts["keys"] = store.signing.public_keys(connection)
             parts["client_secrets"] = store.client_secrets.ids(connection)
@@ -53,16 +53,22 @@ def _endpoints(store: Store, connection: Connection, before: Contents) -> tuple[
     """Those that have changed since, beside those that have not."""
     there = store.endpoints.ids(connection)
     found = {one.name: one for one in before.endpoints if one.id in there}
+    known = {one.id: one for one in before.endpoints}
     for one in store.endpoints.changed_since(connection, before.version):
-        found[one.name] = _opened(store, one)
+        found[one.name] = _opened(store, one, known.get(one.id))
     return tuple(found[name] for name in sorted(found))
 
 
-def _opened(store: Store, one: StoredEndpoint) -> StoredEndpoint:
-    """With the keys of its active configuration, the only one that is called."""
+def _opened(store: Store, one: StoredEndpoint, before: StoredEndpoint | None) -> StoredEndpoint:
+    """With the keys of its active configuration, the only one that is called.
+
+    When they cannot be opened, because the master key has been rotated, it is what it was before.
+    """
     if one.active is None:
         return one
     try:
         return msgspec.structs.replace(one, active=store.endpoints.opened(one.active, one.id))
     except ConfigError as exc:
+        if before is not None:
+            return before
         return msgspec.structs.replace(one, active=None, update_message=exc.message)

@@ -3,6 +3,7 @@
 Names are spelled as they were first written and found in any case, as in a workspace.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -100,17 +101,22 @@ class Secrets:
             sealed = connection.execute(one).scalar_one()
         return self._vault.unseal(sealed, context(scope, key))
 
-    def values(self, connection: Connection) -> dict[str, str]:
+    def values(self, connection: Connection, known: Mapping[str, str]) -> dict[str, str]:
         """All values by `scope/key`, for the snapshot.
 
-        What is not UTF-8 or cannot be opened is left out: an endpoint that refers to it is broken, and no other is.
+        What cannot be opened, because the master key has been rotated, is what it was among the `known` ones.  What is
+        not there or not UTF-8 is left out: an endpoint that refers to it is broken, and no other is.
         """
         out: dict[str, str] = {}
         for row in connection.execute(select(SECRETS.c.scope, SECRETS.c.key, SECRETS.c.value)):
+            name = f"{row.scope}/{row.key}"
             try:
-                out[f"{row.scope}/{row.key}"] = self._vault.unseal(row.value, context(row.scope, row.key)).decode()
-            except (UnicodeDecodeError, ConfigError):
+                out[name] = self._vault.unseal(row.value, context(row.scope, row.key)).decode()
+            except UnicodeDecodeError:
                 continue
+            except ConfigError:
+                if name in known:
+                    out[name] = known[name]
         return out
 
     def reseal(self, connection: Connection, vault: Vault) -> int:
