@@ -39,6 +39,7 @@ def basic(pair: bytes) -> bytes:
 
 
 CHAT = "/v1/chat/completions"
+MESSAGES_PATH, LIMIT = "/serving-endpoints/anthropic/v1/messages", b',"max_tokens":20'
 TABLE: dict[str, bytes] = {
     "ok": request(),
     "invocation": invoke("chat"),
@@ -140,6 +141,21 @@ TABLE: dict[str, bytes] = {
     "too long a head": request(CHAT, ask(), "X: " + "y" * 70_000),
     "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
     "a bad header": request(CHAT, ask(), "bad header"),
+    "messages": request(MESSAGES_PATH, ask(more=LIMIT)),
+    "stream of messages": request(MESSAGES_PATH, ask(more=LIMIT + b',"stream":true')),
+    "messages by the other base": request("/ai-gateway/anthropic/v1/messages", ask("tools", LIMIT)),
+    "messages with a key": request(MESSAGES_PATH, ask(more=LIMIT), "X-Api-Key: " + ACCESS_TOKEN.decode(), auth=None),
+    "messages with both": request(MESSAGES_PATH, ask(more=LIMIT), "X-Api-Key: any", "Anthropic-Version: 2023-06-01"),
+    "messages with a wrong key": request(MESSAGES_PATH, ask(more=LIMIT), "X-Api-Key: any", auth=None),
+    "messages without a token": request(MESSAGES_PATH, ask(more=LIMIT), auth=None),
+    "messages without a limit": request(MESSAGES_PATH, ask()),
+    "messages that are too large": request(MESSAGES_PATH, BIG),
+    "messages to a busy model": request(MESSAGES_PATH, ask("busy", LIMIT)),
+    "stream of messages that is cut": request(MESSAGES_PATH, ask("cut", LIMIT + b',"stream":true')),
+    "stream of messages with an error": request(MESSAGES_PATH, ask("late", LIMIT + b',"stream":true')),
+    "GET of messages": request(MESSAGES_PATH, b"", method="GET", length=False),
+    "messages with a query string": request(MESSAGES_PATH + "?beta=true", ask(more=LIMIT)),
+    "counted tokens": request(MESSAGES_PATH + "/count_tokens", ask()),
     "two lengths": request(CHAT, ask(), "Content-Length: 5"),
     "length and chunks": request(CHAT, ask(), "Transfer-Encoding: chunked"),
 }  # fmt: skip
@@ -228,6 +244,8 @@ ORDER = [
     "ok", "ok", "unknown endpoint", "ok", "stream", "ok", "no token", "ok", "expired token", "basic", "bad JSON",
     "chunks", "ok", "invocation", "invocation", "no grant", "ok", "too large, and small", "ok", "expect", "GET", "ok",
     "models", "stream", "stream", "unicode", "wrong type", "query string", "ok", "two tokens", "ok", "invocation",
+    "messages with a key", "messages with a key", "messages with a wrong key", "messages", "messages", "ok", "messages",
+    "messages with both", "messages with both", "stream of messages", "counted tokens", "ok",
     "basic",
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from tests.gateway.peers import Link, Peer, looped, open_files, settled
 from tests.gateway.servers import Answers, Client, Server, client, request, serving, settle
 
 from tesela import control
-from tesela.gateway.doors import BASES, OPENAI_DOORS
+from tesela.gateway.doors import BASES, DOORS
 from tesela.gateway.limits import Limits
 from tesela.snapshot import Credential, digest
 
@@ -389,12 +389,12 @@ async def test_every_path_but_the_public_ones_wants_a_credential(hot: bool, tmp_
         for route in [*control.routes(server.facts), *server.models]:
             path = filled(route.path)
             walked |= {(method, path) for method in route.methods or ()}
-        walked |= {("POST", path.decode()) for path in OPENAI_DOORS}
+        walked |= {("POST", path.decode()) for path in DOORS}
         walked |= {("POST", f"/serving-endpoints/chat{more}/invocations") for more in ("", "/served-models/chat-model")}
         walked |= {("POST", "/endpoints/chat/invocations")}
         walked |= {(method, "/nowhere") for method in ("GET", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")}
         walked |= {
-            (method, path) for method, path in product(("GET", "OPTIONS", "DELETE"), [b.decode() for b in OPENAI_DOORS])
+            (method, path) for method, path in product(("GET", "OPTIONS", "DELETE"), [b.decode() for b in DOORS])
         }
         assert len(walked) > 80
         assert {f"{base}/models" for base in BASES} <= {path for _, path in walked}

@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tesela.errors import MethodNotAllowed, Unauthenticated
-from tesela.gateway import doors
+from tesela.gateway import doors, native
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
-from tesela.gateway.refusal import boundary, error_lines
+from tesela.gateway.refusal import boundary, error_body, error_lines
 from tesela.snapshot import Credential
-from tesela.wire import problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -61,7 +60,7 @@ class Application:
             error = boundary(exc, request_id)
             if started:
                 raise
-            body = problem.body(error)
+            body = error_body(error, request_id, doors.find(scope["raw_path"]))
             headers = [*headers_of(error_lines(error, request_id)), (b"content-length", b"%d" % len(body))]
             await send({"type": "http.response.start", "status": error.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -69,6 +68,8 @@ class Application:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         door = doors.find(scope["raw_path"])
+        if door is not None and door.native is not None:
+            door = native.enter(door, headers)
         credential: Credential | None = None
         try:
             credential = self._gateway.authenticate(headers.get(b"authorization"))

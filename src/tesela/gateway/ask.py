@@ -13,7 +13,7 @@ from tesela.gateway import traffic
 from tesela.gateway.doors import Door, Manners
 from tesela.serving import Endpoint, ServedEntity
 from tesela.snapshot import Credential, Snapshot
-from tesela.wire import responses
+from tesela.wire import messages, responses
 from tesela.wire.document import Document, decode, raw, value
 from tesela.wire.tasks import FIELD, Task
 
@@ -24,8 +24,8 @@ MAX_USAGE_CONTEXT = 10 * 1024
 class Question(msgspec.Struct):
     """One request, understood.  `entities` is given when one was asked for by name.
 
-    `task` is the one that is sent upstream; `echo` is there when the caller speaks the Responses API and the model
-    behind is asked in chat.
+    `task` is the one that is sent upstream; `echo` is there when the caller speaks another API than the model behind,
+    which is asked in chat.
     """
 
     door: Door
@@ -35,14 +35,26 @@ class Question(msgspec.Struct):
     document: Document
     streaming: bool
     show_usage: bool
-    echo: responses.Echo | None = None
+    echo: responses.Echo | messages.Asked | None = None
 
-    def events(self, request_id: str, created: int) -> responses.ResponseEvents | None:
-        """The state of a Responses stream, or None when chunks go out as they are."""
-        return None if self.echo is None else responses.ResponseEvents(self.echo, request_id, created)
+    def events(self, request_id: str, created: int) -> responses.ResponseEvents | messages.MessageEvents | None:
+        """The state of a stream in another API, or None when chunks go out as they are."""
+        echo = self.echo
+        if isinstance(echo, messages.Asked):
+            return messages.MessageEvents(echo, request_id)
+        return None if echo is None else responses.ResponseEvents(echo, request_id, created)
+
+    @property
+    def sign(self) -> bytes:
+        """What tells a caller who waits long that its answer is still being made; empty where nothing can."""
+        if self.streaming:
+            return messages.PING if self.door.native is not None else b""
+        return b" " if self.door.manners is Manners.DATABRICKS else b""
 
     def answer(self, body: bytes, request_id: str, created: int) -> bytes:
         """A whole answer in the form and manners that the caller expects."""
+        if isinstance(self.echo, messages.Asked):
+            return messages.answer(body, self.echo, request_id)
         if self.echo is not None:
             return responses.answer(body, self.echo, request_id, created)
         if self.door.manners is Manners.DATABRICKS:
@@ -107,16 +119,18 @@ def read(snapshot: Snapshot, door: Door, credential: Credential, body: bytes) ->
     task = door.task or _task(document, tasks, endpoint)
     if "extra_params" in document or "usage_context" in document or "client_request_id" in document:
         _lift(document)
-    echo = None
-    if task is Task.RESPONSES and task not in tasks and Task.CHAT in tasks:
+    echo: responses.Echo | messages.Asked | None = None
+    if task not in tasks:
+        if task is not Task.RESPONSES or Task.CHAT not in tasks:
+            can = ", ".join(sorted(tasks))
+            raise Unsupported(f"endpoint {name!r} does not serve {task}; it serves {can}")
         chat = responses.to_chat(document)
         echo = responses.echo(document)
         document, task = chat, Task.CHAT
-    elif task not in tasks:
-        can = ", ".join(sorted(tasks))
-        raise Unsupported(f"endpoint {name!r} does not serve {task}; it serves {can}")
     elif not getattr(shape, FIELD[task]):
         _missing(shape, FIELD[task])
+    elif door.native is not None:
+        echo = messages.Asked(name)
     streaming = shape.stream is True and task is not Task.EMBEDDINGS
     shows_usage = shape.stream_options is not None and shape.stream_options.include_usage is True
     return Question(door, endpoint, entities, task, document, streaming, shows_usage, echo)

@@ -1,14 +1,14 @@
 """The POST paths of the data plane, as a table.  This file holds paths and nothing else that a request does.
 
-A door is a path and the manners of the clients that come through it.  The OpenAI doors take the endpoint's name from
-`model` in the body; the invocation doors have it in the path and find the task in the body.
+A door is a path and the manners of the clients that come through it.  The OpenAI doors and the native ones take the
+endpoint's name from `model` in the body; the invocation doors have it in the path and find the task in the body.
 """
 
 from enum import Enum, auto
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tesela.wire.tasks import PATH, Task
+from tesela.wire.tasks import PATH, Native, Task
 
 
 class Manners(Enum):
@@ -20,12 +20,18 @@ class Manners(Enum):
 
 
 class Door(NamedTuple):
-    """Where a request came in.  None means: look in the body."""
+    """Where a request came in.  None means: look in the body.
+
+    `native` is there when the caller speaks a provider's own API; `headers` are those of its request that this provider
+    is to see.
+    """
 
     manners: Manners
     task: Task | None = None
     endpoint: str | None = None
     entity: str | None = None
+    native: Native | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 BASES = ("/serving-endpoints", "/v1", "/ai-gateway/mlflow/v1", "/ai-gateway/openai/v1")
@@ -35,6 +41,15 @@ OPENAI_DOORS: dict[bytes, Door] = {
     (base + path).encode(): Door(Manners.OPENAI, task) for base in BASES for task, path in PATH.items()
 }
 
+NATIVE_DOORS: dict[bytes, Door] = {
+    (base + path).encode(): Door(Manners.OPENAI, Task.CHAT, native=native)
+    for base in ("/serving-endpoints/anthropic/v1", "/ai-gateway/anthropic/v1")
+    for path, native in (("/messages", Native.MESSAGES), ("/messages/count_tokens", Native.COUNT_TOKENS))
+}
+"""Below the base that Databricks gives to Anthropic's own clients."""
+
+DOORS = OPENAI_DOORS | NATIVE_DOORS
+
 _SERVING = b"/serving-endpoints/"
 _MLFLOW = b"/endpoints/"
 _INVOCATIONS = b"/invocations"
@@ -43,7 +58,7 @@ _SERVED = b"/served-models/"
 
 def find(path: bytes) -> Door | None:
     """The door at a raw path (no query string), or None when the data plane has none there."""
-    door = OPENAI_DOORS.get(path)
+    door = DOORS.get(path)
     if door is not None or not path.endswith(_INVOCATIONS):
         return door
     if path.startswith(_SERVING):

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tesela.errors import RateLimited, TeselaError, UpstreamProtocolError
-from tesela.gateway import ask, traffic
+from tesela.gateway import ask, native, traffic
 from tesela.gateway.admission import admit
 from tesela.gateway.doors import Manners
 from tesela.gateway.heads import NOT_A_STREAM, no_object, objection, retry_after
@@ -15,7 +15,6 @@ from tesela.gateway.relay import Gather, Relay
 from tesela.gateway.seams import Caller, Handle, Headers
 from tesela.providers.base import Call, Exchange
 from tesela.providers.unified import exchange as unified
-from tesela.serving import ServedEntity
 from tesela.snapshot import Credential
 from tesela.wire import usage
 
@@ -40,6 +39,7 @@ class Invocation:
     _retry_after: int | None = None
     _opened = False
     _paused = False
+    _native = False
     _reassured = 0.0
     _admitted = ""
 
@@ -52,8 +52,7 @@ class Invocation:
         self._credential = credential
         self._request_id = request_id
         order = question.entities or traffic.order(question.endpoint, random.random)
-        self._entity: ServedEntity = order[0]
-        self._left: tuple[ServedEntity, ...] = order[1:]
+        self._entity, self._left = order[0], order[1:]
         self._started = gateway.loop.time()
 
     def start(self) -> None:
@@ -82,14 +81,18 @@ class Invocation:
             translation = provider.translations[question.task]
             # The last entity may have the caller's document; one that others may still need is copied.
             document = dict(question.document) if self._left else question.document
-            if translation is None:
+            if question.door.native is not None:
+                exchange = native.exchange(question, provider, upstream, int(time.time()), self._answer_id())
+                self._native = exchange.native
+            elif translation is None:
                 exchange = unified(question.task, document, question.streaming, upstream)
             else:
                 answer_id, created = self._answer_id(), int(time.time())
                 exchange = translation(Call(question.task, document, question.streaming, upstream, created, answer_id))
             self._exchange = exchange
-            reads = reader(exchange, question, self._answer_id(), int(time.time())) if exchange.streaming else None
-            self._relay = reads
+            self._relay = (
+                reader(exchange, question, self._answer_id(), int(time.time())) if exchange.streaming else None
+            )
             transport = gateway.transports[upstream.origin.scheme]
             self._handle = transport.send(upstream, exchange.path, exchange.headers, exchange.body, self)
         except BaseException:
@@ -106,8 +109,7 @@ class Invocation:
         if status >= 400:
             self._retry_after = retry_after(headers)
             return
-        wrong = objection(status, headers, self._relay is not None)
-        if wrong is not None:
+        if (wrong := objection(status, headers, self._relay is not None)) is not None:
             self._give_up(wrong)
 
     def on_data(self, data: bytes) -> None:
@@ -175,15 +177,15 @@ class Invocation:
     def _answered(self, body: bytes, counted: usage.Usage | None) -> None:
         """The whole answer is there, in the unified form."""
         question = self._question
-        if question.echo is not None or question.door.manners is Manners.DATABRICKS:
+        if (question.echo is not None and not self._native) or question.door.manners is Manners.DATABRICKS:
             body = question.answer(body, self._answer_id(), int(time.time()))
         self._over(200, counted)
-        if self._opened:
-            if body:
-                self._caller.send(body)
-            self._caller.close()
-        else:
+        if not self._opened:
             self._caller.answer(200, self._lines(b"application/json"), body)
+            return
+        if body:
+            self._caller.send(body)
+        self._caller.close()
 
     def _end_stream(self, relay: Relay) -> None:
         if relay.source.done:
@@ -215,8 +217,7 @@ class Invocation:
             return
         self._dismiss()
         if error.retryable and self._left and not self._opened:
-            self._answer = None
-            self._size = 0
+            self._answer, self._size = None, 0
             try:
                 self._next()
                 self.start()
@@ -241,11 +242,10 @@ class Invocation:
 
     def _fail(self, error: TeselaError) -> None:
         relay = self._relay
-        counted = relay.source.usage if relay is not None else None
-        self._over(error.status, counted)
+        self._over(error.status, relay.source.usage if relay is not None else None)
         note(error, self._request_id, self._question.endpoint.name, self._entity.name)
         if not self._opened:
-            refuse(self._caller, error, self._request_id)
+            refuse(self._caller, error, self._request_id, self._question.door)
         elif isinstance(relay, Relay):
             self._caller.send(relay.failure(error))
             self._caller.close()
@@ -254,15 +254,15 @@ class Invocation:
             self._caller.abort()
 
     def reassure(self, before: float) -> None:
-        """Send a space to a caller that has heard nothing since `before` (loop time)."""
-        question = self._question
-        waiting = self._handle is not None and not question.streaming and question.door.manners is Manners.DATABRICKS
+        """Send a sign of life to a caller that has heard none since `before` (loop time); a stream must have begun."""
+        sign = self._question.sign
+        waiting = sign and self._handle is not None and (self._opened or not self._question.streaming)
         if waiting and max(self._started, self._reassured) < before:
             if not self._opened:
                 self._opened = True
                 self._caller.open(200, self._lines(b"application/json"))
             self._reassured = self._gateway.loop.time()
-            self._caller.send(b" ")
+            self._caller.send(sign)
 
     def pause(self) -> None:
         """The caller reads more slowly than the upstream writes."""
@@ -277,11 +277,10 @@ class Invocation:
 
     def cancel(self) -> None:
         """The caller left."""
-        handle, self._handle = self._handle, None
+        handle, self._handle, relay = self._handle, None, self._relay
         if self in self._gateway.under_way:
             if handle is not None:
                 handle.cancel()
-            relay = self._relay
             self._over(499, relay.source.usage if relay is not None else None)
 
     def _over(self, status: int, counted: usage.Usage | None) -> None:

@@ -96,14 +96,16 @@ class Gateway:
             question = self._read(door, credential, body)
             invocation = Invocation(self, caller, question, credential, request_id)
             self.under_way.add(invocation)
-            if not question.streaming and door.manners is Manners.DATABRICKS and self._looking is None:
+            # Who speaks Anthropic's API is kept company in streams, who comes by an invocation door in whole answers.
+            kept = door.native is not None if question.streaming else door.manners is Manners.DATABRICKS
+            if kept and self._looking is None:
                 self._looking = self.loop.call_later(self.patience_s / 8, self._look)
             invocation.start()
         except Exception as exc:
             error = boundary(exc, request_id)
             if invocation is not None:
                 invocation.refused(error)
-            refuse(caller, error, request_id)
+            refuse(caller, error, request_id, door)
             return None
         return invocation
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
-from tesela.gateway import doors, glance, offers
+from tesela.gateway import doors, glance, native, offers
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
 from tesela.gateway.linger import forget, linger, may_answer
@@ -221,13 +221,14 @@ class HotProtocol(HttpToolsProtocol):
         parser = self.parser
         if parser.should_upgrade():
             return
-        urls = self._urls
-        self.url = url = urls[0] if len(urls) == 1 else b"".join(urls)
+        self.url = url = b"".join(self._urls)
         door = doors.find(url) if idle and self.hot and parser.get_method() == b"POST" else None
         if door is None:
             self._as_usual()
             return
         self._heads = headers = {name.lower(): content for name, content in self._found.items()}
+        if door.native is not None:
+            door = native.enter(door, headers)
         chunks = parser.get_http_version() >= "1.1"
         keep_alive = chunks and parser.should_keep_alive()
         self.cycle = self._turn = turn = HotTurn(self, door, keep_alive, chunks)  # type: ignore[assignment]

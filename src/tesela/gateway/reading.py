@@ -1,5 +1,6 @@
 """What an answer that comes in events is read with: a relay for a caller that asked for a stream, else a gatherer."""
 
+from tesela.gateway import native
 from tesela.gateway.ask import Question
 from tesela.gateway.relay import Gather, Relay
 from tesela.providers.base import Exchange
@@ -9,5 +10,7 @@ def reader(exchange: Exchange, question: Question, answer_id: str, created: int)
     """A new one, for one attempt."""
     if not question.streaming:
         return Gather(exchange, question.task)
+    if exchange.native:
+        return native.Passing(exchange, question)
     front = question.events(answer_id, created) if question.echo is not None else None
     return Relay(exchange, question.task, question.door.manners, question.show_usage, front)

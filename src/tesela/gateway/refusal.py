@@ -4,9 +4,10 @@ import logging
 from collections.abc import Iterable
 
 from tesela.errors import InternalError, TeselaError, UpstreamError
+from tesela.gateway.doors import Door
 from tesela.gateway.seams import Caller
 from tesela.serving import Upstream
-from tesela.wire import problem
+from tesela.wire import messages, problem
 
 MAX_NOTE = 2000
 """Characters of a provider's message that go to the log."""
@@ -47,9 +48,14 @@ def without_keys(pieces: Iterable[bytes] | None, upstream: Upstream) -> bytes:
     return said
 
 
-def refuse(caller: Caller, error: TeselaError, request_id: str) -> None:
-    """Answer with an error."""
-    caller.answer(error.status, error_lines(error, request_id), problem.body(error))
+def refuse(caller: Caller, error: TeselaError, request_id: str, door: Door) -> None:
+    """Answer with an error, in the shape that the clients at this door read."""
+    caller.answer(error.status, error_lines(error, request_id), error_body(error, request_id, door))
+
+
+def error_body(error: TeselaError, request_id: str, door: Door | None) -> bytes:
+    native = door is not None and door.native is not None
+    return messages.failure(error, request_id) if native else problem.body(error)
 
 
 def last_answer(error: TeselaError, request_id: str) -> bytes:

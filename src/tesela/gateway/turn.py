@@ -65,7 +65,7 @@ class HotTurn:
     def refuse(self, error: TeselaError) -> None:
         """Answer with an error.  What is left of the body is read and thrown away, as long as its time allows."""
         self.parts = []
-        refuse(self, error, self._protocol.gateway.next_id())
+        refuse(self, error, self._protocol.gateway.next_id(), self.door)
 
     def lost(self) -> None:
         self.response_complete = True

@@ -7,7 +7,7 @@ a reason, or refused by name; what the API has beyond ours is sent as it came, f
 from typing import Any
 
 from tesela.errors import InvalidRequest
-from tesela.providers import anthropic_answer, anthropic_messages, anthropic_tools
+from tesela.providers import anthropic_answer, anthropic_messages, anthropic_native, anthropic_tools
 from tesela.providers.anthropic_chunks import ChatChunks, CompletionChunks
 from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.fields import Fields, passed, unsupported
@@ -15,9 +15,7 @@ from tesela.wire.document import TRUE, Document, encode, raw, text, value
 from tesela.wire.tasks import Task
 
 BASE = "https://api.anthropic.com"
-PATH = "/v1/messages"
-HEADERS = (("anthropic-version", "2023-06-01"),)
-"""https://platform.claude.com/docs/en/api/versioning: the newest version.  New features have names, not dates."""
+PATH, HEADERS = anthropic_native.PATH, anthropic_native.HEADERS
 
 MAX_TOKENS = 8192
 """What an answer may have when the caller sets no limit.  Anthropic wants one; every model that it still serves can
@@ -221,4 +219,4 @@ COMPLETIONS = Fields(
     },
 )
 
-ANTHROPIC = Provider("anthropic", {Task.CHAT: chat, Task.COMPLETIONS: completions})
+ANTHROPIC = Provider("anthropic", {Task.CHAT: chat, Task.COMPLETIONS: completions}, native=anthropic_native.CALLS)

@@ -22,7 +22,7 @@ from tesela.errors import (
 from tesela.serving import Upstream
 from tesela.wire.document import Document
 from tesela.wire.sse import Event
-from tesela.wire.tasks import Task
+from tesela.wire.tasks import Native, Task
 
 
 class Chunks(Protocol):
@@ -49,7 +49,8 @@ class Call(msgspec.Struct, frozen=True):
     """What a translation may know of a request.
 
     `document` belongs to the translation: it may change it.  `created` is the time in whole seconds since the epoch,
-    `id` a string unique to this invocation (letters, digits), both for answers that must carry them.
+    `id` a string unique to this invocation (letters, digits), both for answers that must carry them.  `headers` are
+    those of a native call that its provider is to see.
     """
 
     task: Task
@@ -58,6 +59,7 @@ class Call(msgspec.Struct, frozen=True):
     upstream: Upstream
     created: int
     id: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Exchange(msgspec.Struct):
@@ -66,7 +68,8 @@ class Exchange(msgspec.Struct):
     `path` is appended to the upstream's base path.  `headers` come after the upstream's own.  `answer` turns a whole
     body into the unified form, `chunks` does the same for a stream; None means that the bytes already have it.
     `streaming` says in which of the two ways the upstream will answer: when it streams and the caller asked for a
-    whole answer, the chunks are assembled.
+    whole answer, the chunks are assembled.  `native` says that the answer has the caller's own form: its bytes pass,
+    and `chunks` only watches them go by.
     """
 
     path: str
@@ -76,6 +79,7 @@ class Exchange(msgspec.Struct):
     answer: Callable[[bytes], bytes] | None = None
     chunks: Chunks | None = None
     framing: Callable[[], Framing] | None = None
+    native: bool = False
 
 
 Translation = Callable[[Call], Exchange]
@@ -147,7 +151,7 @@ Failure = Callable[[int, bytes, int | None], UpstreamError]
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """A company or server with its own dialect.
+    """A company or server with its own dialect.  `native` are the calls of that dialect that pass as they come.
 
     A task that is missing from `translations` is one that the provider does not serve; None means that it speaks the
     unified form, and its bytes pass.
@@ -156,3 +160,4 @@ class Provider(msgspec.Struct, frozen=True):
     name: str
     translations: Mapping[Task, Translation | None]
     failure: Failure = openai_failure
+    native: Mapping[Native, Translation] = {}

@@ -15,6 +15,15 @@ class Task(StrEnum):
     __hash__ = str.__hash__
 
 
+class Native(StrEnum):
+    """A call of a provider's own API that callers may make as it is, whatever stands behind the endpoint."""
+
+    MESSAGES = "anthropic/messages"
+    COUNT_TOKENS = "anthropic/messages/count_tokens"
+
+    __hash__ = str.__hash__
+
+
 FIELD: dict[Task, str] = {
     Task.CHAT: "messages",
     Task.COMPLETIONS: "prompt",

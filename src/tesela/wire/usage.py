@@ -37,9 +37,13 @@ class _NullableAnswer(msgspec.Struct):
 
 
 class _Responses(msgspec.Struct):
+    """Also Anthropic's counts, which leave the cached tokens out of the others and give no sum."""
+
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
 
 
 _responses = msgspec.json.Decoder(_Responses, strict=False)
@@ -77,7 +81,10 @@ def _of_responses(body: bytes, at: int) -> Usage | None:
         found = _responses.decode(match[1]) if match is not None else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return None if found is None else Usage(found.input_tokens, found.output_tokens, found.total_tokens)
+    if found is None:
+        return None
+    read = found.input_tokens + (found.cache_creation_input_tokens or 0) + (found.cache_read_input_tokens or 0)
+    return Usage(read, found.output_tokens, found.total_tokens or read + found.output_tokens)
 
 
 def _with_nulls(body: bytes) -> Usage | None:
