@@ -21,6 +21,7 @@ import pytest
 import yaml
 from starlette.routing import Route
 from tests.fakes import contents
+from tests.providers.test_vertex_settings import account
 
 from tesela import errors, settings
 from tesela.addresses import EngineAddress, attached, tasks_of
@@ -181,8 +182,12 @@ def test_a_mark_is_above_a_fence() -> None:
 # ------------------------------------------------------------ configuration
 
 BLOCKS = {
+    "ai21labs_config": "ai21labs",
+    "amazon_bedrock_config": "amazon-bedrock",
     "anthropic_config": "anthropic",
+    "cohere_config": "cohere",
     "databricks_model_serving_config": "databricks-model-serving",
+    "google_cloud_vertex_ai_config": "google-cloud-vertex-ai",
     "openai_config": "openai",
     "custom_provider_config": "custom",
     "scripted_config": "scripted",
@@ -219,6 +224,8 @@ def test_every_configuration_can_be_used(tmp_path: Path, fence: Fence) -> None:
         file = tmp_path / f"{number}.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
         environ = dict.fromkeys(re.findall(r"env:(\w+)", fence.text), "x")
+        if "SERVICE_ACCOUNT_JSON" in environ:
+            environ["SERVICE_ACCOUNT_JSON"] = account()
         config = load(file, environ, {"home": tmp_path})
         assert config.notes == ()
         assert build(config, engines(config), contents()).snapshot.endpoints
