@@ -181,6 +181,27 @@ def test_an_update_during_an_update_is_refused(store: Store) -> None:
     assert store.endpoints.get("mine") == made
 
 
+def test_what_was_decided_on_one_endpoint_is_not_done_to_another_of_its_name(store: Store) -> None:
+    was = store.endpoints.create(SYSTEM, "e", {"served_entities": []}, {}, ready=True)
+    store.endpoints.delete(SYSTEM, "e")
+    theirs = store.endpoints.create(SYSTEM, "e", {"served_entities": []}, {}, ready=True)
+    with pytest.raises(NotFound):
+        store.endpoints.delete(SYSTEM, "e", was=was)
+    with pytest.raises(NotFound):
+        store.endpoints.change_settings(SYSTEM, "e", {"description": "x"}, was=was)
+    with pytest.raises(NotFound):
+        store.endpoints.update_config(SYSTEM, "e", {"served_entities": [1]}, ready=True, was=was)
+    assert store.endpoints.get("e") == theirs
+
+
+def test_what_was_laid_over_an_old_configuration_does_not_undo_a_newer_one(store: Store) -> None:
+    was = store.endpoints.create(SYSTEM, "e", {"served_entities": []}, {}, ready=True)
+    newer = store.endpoints.update_config(SYSTEM, "e", {"served_entities": [1]}, ready=True, was=was)
+    with pytest.raises(Conflict, match="meanwhile"):
+        store.endpoints.update_config(SYSTEM, "e", {"served_entities": [2]}, ready=True, was=was)
+    assert store.endpoints.get("e") == newer
+
+
 def test_cancelling_needs_an_update(store: Store) -> None:
     store.endpoints.create(ALICE, "mine", LOCAL, {}, ready=True)
     with pytest.raises(Conflict, match="no update"):

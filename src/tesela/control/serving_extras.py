@@ -40,8 +40,8 @@ LISTS_TAGS_UNTIL = (0, 40)
 
 def _changing(facts: Facts, action: str, change: Change, answer: Callable[[Request, StoredEndpoint], Any]) -> Handler:
     def work(by: Actor, principal: Principal, name: str, body: Json) -> StoredEndpoint:
-        managed(facts, principal, name)
-        return facts.store().endpoints.change_settings(by, name, change(body), action)
+        stored = managed(facts, principal, name)
+        return facts.store().endpoints.change_settings(by, name, change(body), action, was=stored)
 
     async def handler(request: Request) -> Response:
         principal, name = credential(request).principal, request.path_params["name"]

@@ -68,7 +68,7 @@ def update_config(facts: Facts, *, units: bool = False) -> Handler:
                 "stays so: make another endpoint",
                 param="served_entities",
             )
-        return store.endpoints.update_config(by, name, checked.config, ready=checked.ready)
+        return store.endpoints.update_config(by, name, checked.config, ready=checked.ready, was=stored)
 
     async def handler(request: Request) -> Response:
         principal, body = credential(request).principal, await whole(request)
@@ -83,8 +83,8 @@ def update_config(facts: Facts, *, units: bool = False) -> Handler:
 
 def delete(facts: Facts) -> Handler:
     def work(by: Actor, principal: Principal, name: str) -> None:
-        managed(facts, principal, name)
-        facts.store().endpoints.delete(by, name)
+        stored = managed(facts, principal, name)
+        facts.store().endpoints.delete(by, name, was=stored)
 
     async def handler(request: Request) -> Response:
         await run_in_threadpool(work, actor(request), credential(request).principal, request.path_params["name"])

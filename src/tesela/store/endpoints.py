@@ -110,10 +110,19 @@ class Endpoints:
             change.connection.execute(insert(PERMISSIONS).from_select(["endpoint_id", "principal_id", "level"], known))
             return made
 
-    def update_config(self, by: Actor, name: str, config: dict[str, Any], *, ready: bool) -> StoredEndpoint:
-        """Raises NotFound, and Conflict while another update is under way."""
+    def update_config(
+        self, by: Actor, name: str, config: dict[str, Any], *, ready: bool, was: StoredEndpoint | None = None
+    ) -> StoredEndpoint:
+        """`was` is the endpoint as it was when this was decided, as for all changes here.
+
+        Raises NotFound, and Conflict while another update is under way or when one was made since.
+        """
         with self._database.change(by, "endpoints.update_config", name, "endpoints") as change:
-            found = _named(change.connection, name)
+            found = _named(change.connection, name, was)
+            if was is not None and found.config_version != was.config_version:
+                raise Conflict(
+                    f"endpoint {name!r} got another configuration meanwhile: look at it, and send this again"
+                )
             if found.update_state == "IN_PROGRESS":
                 raise Conflict(
                     f"an update of endpoint {name!r} is under way: wait until it is done (state.config_update is "
@@ -160,22 +169,28 @@ class Endpoints:
             )
 
     def change_settings(
-        self, by: Actor, name: str, changes: Mapping[str, Any] | Rewrite, action: str = "endpoints.change_settings"
+        self,
+        by: Actor,
+        name: str,
+        changes: Mapping[str, Any] | Rewrite,
+        action: str = "endpoints.change_settings",
+        *,
+        was: StoredEndpoint | None = None,
     ) -> StoredEndpoint:
         """Lays these over the settings; None takes one away.  A function gets the settings of now and gives the new.
 
         Raises NotFound.
         """
         with self._database.change(by, action, name, "endpoints") as change:
-            found = _named(change.connection, name)
+            found = _named(change.connection, name, was)
             settings = changes(found.settings) if callable(changes) else {**found.settings, **changes}
             kept = {key: value for key, value in settings.items() if value is not None}
             return _save(change, msgspec.structs.replace(found, settings=kept, updated_ms=_ms(change)))
 
-    def delete(self, by: Actor, name: str) -> StoredEndpoint:
+    def delete(self, by: Actor, name: str, *, was: StoredEndpoint | None = None) -> StoredEndpoint:
         """What it was.  Raises NotFound."""
         with self._database.change(by, "endpoints.delete", name, "endpoints", "permissions") as change:
-            found = _named(change.connection, name)
+            found = _named(change.connection, name, was)
             change.connection.execute(delete(PERMISSIONS).where(PERMISSIONS.c.endpoint_id == found.id))
             change.connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.id == found.id))
             return found
@@ -242,9 +257,10 @@ def _given_up(found: StoredEndpoint) -> StoredEndpoint:
     return found if found.active is None else msgspec.structs.replace(found, pending=None)
 
 
-def _named(connection: Connection, name: str) -> StoredEndpoint:
+def _named(connection: Connection, name: str, was: StoredEndpoint | None = None) -> StoredEndpoint:
     found = find(connection, ENDPOINTS.c.name == name) if possible(name) else None
-    if found is None:
+    # One that somebody made since under the name of the one that was meant is theirs.
+    if found is None or (was is not None and found.id != was.id):
         raise NotFound(f"there is no endpoint {name!r}; GET /api/2.0/serving-endpoints lists what there is")
     return found
 
