@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from tesela.errors import AlreadyExists, ConfigError, Conflict, NotFound
+from tesela.errors import AlreadyExists, ConfigError, Conflict, InvalidRequest, NotFound
 from tesela.records import SYSTEM, Actor
 from tesela.store import sealed
+from tesela.store.endpoints import Endpoints
 from tesela.store.sealed import PREFIX, seal, without_keys
 from tesela.store.store import Store
 from tesela.store.tables import AUDIT, ENDPOINTS, PERMISSIONS, PRINCIPALS, STATE
@@ -106,6 +107,18 @@ def test_a_name_is_there_once(store: Store) -> None:
     assert store.endpoints.list() == (made,)
     assert version(store) == before
     assert len(actions(store)) == 1
+
+
+def test_there_are_only_so_many(store: Store) -> None:
+    few = Endpoints(store.database, store.vault, most=2)
+    for name in ("a", "b"):
+        few.create(SYSTEM, name, LOCAL, {}, ready=True)
+    before = version(store)
+    with pytest.raises(InvalidRequest, match="no more are allowed"):
+        few.create(SYSTEM, "c", LOCAL, {}, ready=True)
+    assert version(store) == before
+    few.delete(SYSTEM, "a")
+    few.create(SYSTEM, "c", LOCAL, {}, ready=True)
 
 
 def test_a_pending_configuration_waits_until_it_is_ready(store: Store) -> None:

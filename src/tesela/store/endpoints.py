@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, literal, select, update
+from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
-from tesela.errors import AlreadyExists, Conflict, NotFound
+from tesela.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
 from tesela.records import SYSTEM, Actor, StoredEndpoint
 from tesela.store import sealed
 from tesela.store.database import Change, Database
@@ -24,6 +24,8 @@ from tesela.store.vault import Vault
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
 MESSAGE_MAX = 2000
+MOST = 10_000
+"""Endpoints, for all are in the memory of every process that serves, and anybody may make them."""
 
 
 class _NothingToDo(Exception):
@@ -33,9 +35,10 @@ class _NothingToDo(Exception):
 class Endpoints:
     """The endpoints of the store.  Configurations come out as they are kept, with keys sealed: see `opened`."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, most: int = MOST) -> None:
         self._database = database
         self._vault = vault
+        self._most = most
 
     # Reading.
 
@@ -81,11 +84,14 @@ class Endpoints:
         ready: bool,
         id: str | None = None,
     ) -> StoredEndpoint:
-        """Whoever makes an endpoint manages it.  Raises AlreadyExists."""
+        """Whoever makes an endpoint manages it.  Raises AlreadyExists, and InvalidRequest when there are too many."""
         made_id = id or secrets.token_hex(16)
         with self._database.change(by, "endpoints.create", name, "endpoints", "permissions") as change:
             if find(change.connection, ENDPOINTS.c.name == name) is not None:
                 raise AlreadyExists(f"there is an endpoint {name!r} already", param="name")
+            there = change.connection.execute(select(func.count()).select_from(ENDPOINTS)).scalar_one()
+            if there >= self._most:
+                raise InvalidRequest(f"there are {there} endpoints, and no more are allowed; delete some first")
             now = _ms(change)
             blank = StoredEndpoint(
                 id=made_id,
