@@ -57,8 +57,17 @@ IMAGE: Part = {"inlineData": {"mimeType": "image/png", "data": "aGk="}}
 CODE: Part = {"executableCode": {"language": "PYTHON", "code": "1+1"}}
 
 
-def exchange(fields: dict[str, Any] | None = None, **more: Any) -> Exchange:
-    return made_by(VERTEX, fields, **more)
+GEMINI = Upstream(Origin("https", "h", 443), "gemini-2.5-flash")
+
+
+def exchange(
+    fields: dict[str, Any] | None = None,
+    *,
+    upstream: Upstream = GEMINI,
+    ignore: frozenset[str] = frozenset(),
+    **more: Any,
+) -> Exchange:
+    return made_by(VERTEX, fields, upstream=msgspec.structs.replace(upstream, ignore=ignore), **more)
 
 
 def sent(**fields: Any) -> Any:
@@ -188,6 +197,15 @@ def test_an_answer_and_its_results_go_back_with_their_signatures() -> None:
     }
     lost = {"role": "tool", "tool_call_id": "x", "content": "rain"}
     assert refused(InvalidRequest, messages=[HELLO, lost]).param == "messages[1].tool_call_id"
+
+
+def test_newer_models_want_a_signature_with_calls_that_have_lost_theirs() -> None:
+    calls = whole(exchange(), message(SECOND, CALL))["choices"][0]["message"]["tool_calls"]
+    messages = [HELLO, {"role": "assistant", "content": None, "tool_calls": calls}]
+    assert sent(messages=messages)["contents"][1]["parts"] == [SECOND, CALL]
+    newer = Upstream(Origin("https", "h", 443), "gemini-3-pro")
+    parts = json.loads(exchange({"messages": messages}, upstream=newer).body)["contents"][1]["parts"]
+    assert parts == [{**SECOND, "thoughtSignature": "skip_thought_signature_validator"}, CALL]
 
 
 def test_the_signature_of_a_text_goes_back_with_it() -> None:

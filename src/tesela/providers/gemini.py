@@ -19,7 +19,8 @@ Form = dict[str, Any]
 def chat(document: Document, model: str, ignore: frozenset[str]) -> bytes:
     """The body for a chat.  Raises InvalidRequest or Unsupported, naming the field."""
     body = passed(document, CHAT, ignore)
-    system, contents = gemini_contents.render(value(document, "messages"), ignore)
+    signed = not any(earlier in model for earlier in UNSIGNED)
+    system, contents = gemini_contents.render(value(document, "messages"), ignore, signed=signed)
     body["contents"] = raw(contents)
     if system is not None:
         _put(body, "systemInstruction", system, "messages")
@@ -44,6 +45,10 @@ def completions(document: Document, ignore: frozenset[str]) -> bytes:
     body = passed(document, COMPLETIONS, ignore)
     body["contents"] = raw([{"role": "user", "parts": [{"text": asked.prompt(document, "Gemini")}]}])
     return _whole(body, _config(document), document)
+
+
+UNSIGNED = ("gemini-1", "gemini-2")
+"""Models that take calls back without signatures."""
 
 
 def _put(body: Document, theirs: str, given: Any, ours: str) -> None:

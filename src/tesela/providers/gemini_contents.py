@@ -19,8 +19,16 @@ REFUSED = {
 }
 
 
-def render(messages: Any, ignore: frozenset[str]) -> tuple[Part | None, list[Part]]:
-    """(the system instruction, the contents).  Raises InvalidRequest or Unsupported with the path at fault."""
+UNSIGNED = "skip_thought_signature_validator"
+"""What Google takes for the signature of a call that another model made, or whose signature a client has lost:
+https://ai.google.dev/gemini-api/docs/thought-signatures.  Only the first of several calls carries one."""
+
+
+def render(messages: Any, ignore: frozenset[str], *, signed: bool) -> tuple[Part | None, list[Part]]:
+    """(the system instruction, the contents).  `signed` says that the model wants its calls back with signatures.
+
+    Raises InvalidRequest or Unsupported with the path of what is at fault.
+    """
     system: list[Part] = []
     turns: list[Part] = []
     called: dict[str, str] = {}
@@ -41,7 +49,10 @@ def render(messages: Any, ignore: frozenset[str]) -> tuple[Part | None, list[Par
             parts = [part for piece in message.pieces for part in _parts(piece)]
             if message.role == "assistant":
                 called |= {call.id: call.name for call in message.calls}
-                parts = _signed(parts, message) + [_call(call) for call in message.calls]
+                calls = [_call(call) for call in message.calls]
+                if calls and signed:
+                    calls[0].setdefault("thoughtSignature", UNSIGNED)
+                parts = _signed(parts, message) + calls
             turns.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
             results = False
     return ({"parts": system} if system else None), turns
