@@ -12,8 +12,11 @@ from tesela.errors import UpstreamProtocolError
 from tesela.providers import asked
 from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.chunk_writer import OBJECT, counts
+from tesela.providers.compatible import address, header
 from tesela.providers.conversation import Message, Part, Piece, Text, Thought, read
 from tesela.providers.fields import Fields, passed, unsupported
+from tesela.providers.reading import Reading, Resolved
+from tesela.serving import Upstream
 from tesela.wire.assemble import OBJECT as WHOLE
 from tesela.wire.document import TRUE, Document, decode_value, encode, raw, value
 from tesela.wire.sse import Event
@@ -233,3 +236,15 @@ COMPLETIONS = Fields(
 )
 
 AI21 = Provider("ai21labs", {Task.CHAT: chat, Task.COMPLETIONS: completions})
+
+
+def resolve(reading: Reading, task: Task) -> Resolved:
+    """`ai21labs_api_base` is ours: a workspace calls AI21's own address only."""
+    reading.only("ai21labs_api_key", "ai21labs_api_key_plaintext", "ai21labs_api_base", "ignore")
+    key = header("authorization", f"Bearer {reading.secret('ai21labs_api_key')}", reading.where("ai21labs_api_key"))
+    origin, path, query = address(reading.text("ai21labs_api_base") or BASE, reading.where("ai21labs_api_base"))
+    if query:
+        raise reading.wrong("ai21labs_api_base", f"must be the base of the API, such as {BASE}")
+    path = path.removesuffix("/chat/completions")
+    upstream = Upstream(origin, reading.model.name, path, (key,), reading.timeouts, ignore=reading.ignore())
+    return Resolved(AI21.name, frozenset({task}), upstream)

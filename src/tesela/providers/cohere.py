@@ -9,7 +9,10 @@ from typing import Any
 from tesela.errors import InvalidRequest, UpstreamError, UpstreamUnauthorized
 from tesela.providers import asked, cohere_answer, cohere_messages
 from tesela.providers.base import Call, Exchange, Provider, openai_failure
+from tesela.providers.compatible import address, header
 from tesela.providers.fields import Fields, passed, unsupported
+from tesela.providers.reading import Reading, Resolved
+from tesela.serving import Upstream
 from tesela.wire.document import TRUE, Document, encode, raw, text, value
 from tesela.wire.tasks import Task
 
@@ -188,3 +191,15 @@ EMBEDDINGS = Fields(
 )
 
 COHERE = Provider("cohere", {Task.CHAT: chat, Task.COMPLETIONS: completions, Task.EMBEDDINGS: embeddings}, failure)
+
+
+def resolve(reading: Reading, task: Task) -> Resolved:
+    reading.only("cohere_api_key", "cohere_api_key_plaintext", "cohere_api_base", "ignore")
+    key = header("authorization", f"Bearer {reading.secret('cohere_api_key')}", reading.where("cohere_api_key"))
+    origin, path, query = address(reading.text("cohere_api_base") or BASE, reading.where("cohere_api_base"))
+    if query:
+        raise reading.wrong("cohere_api_base", f"must be the base of the API, such as {BASE}")
+    # Cohere's own clients take the base without a version; people copy all forms.
+    path = path.removesuffix("/v1").removesuffix("/v2")
+    upstream = Upstream(origin, reading.model.name, path, (key,), reading.timeouts, ignore=reading.ignore())
+    return Resolved(COHERE.name, frozenset({task}), upstream)

@@ -8,14 +8,14 @@ from difflib import get_close_matches
 
 from tesela.errors import ConfigError
 from tesela.providers import (
-    ai21_settings,
+    ai21,
     anthropic_settings,
-    bedrock_settings,
-    cohere_settings,
+    bedrock,
+    cohere,
     compatible_rows,
     compatible_settings,
     databricks,
-    vertex_settings,
+    vertex,
 )
 from tesela.providers.ai21 import AI21
 from tesela.providers.anthropic import ANTHROPIC
@@ -94,12 +94,12 @@ TASKS: dict[str, Task] = {str(task): task for task in (Task.CHAT, Task.COMPLETIO
 """The tasks that an external model may have."""
 
 ROWS: Mapping[str, Row] = {
-    "ai21labs": Row("ai21labs_config", ai21_settings.resolve),
-    "amazon-bedrock": Row("amazon_bedrock_config", bedrock_settings.resolve),
+    "ai21labs": Row("ai21labs_config", ai21.resolve),
+    "amazon-bedrock": Row("amazon_bedrock_config", bedrock.resolve),
     "anthropic": Row("anthropic_config", anthropic_settings.resolve),
-    "cohere": Row("cohere_config", cohere_settings.resolve),
+    "cohere": Row("cohere_config", cohere.resolve),
     "databricks-model-serving": Row("databricks_model_serving_config", databricks.resolve),
-    "google-cloud-vertex-ai": Row("google_cloud_vertex_ai_config", vertex_settings.resolve),
+    "google-cloud-vertex-ai": Row("google_cloud_vertex_ai_config", vertex.resolve),
     "openai": Row("openai_config", compatible_settings.openai),
     "custom": Row("custom_provider_config", compatible_settings.custom),
     "scripted": Row("scripted_config", _scripted, needs_settings=False),
