@@ -132,6 +132,10 @@ SECRET_PERMISSIONS: tuple[SecretPermission, ...] = ("READ", "WRITE", "MANAGE")
 """What one may do with a secret scope, the least first; each includes those before it."""
 
 
+REFERRED_MAX = 8 * 1024
+"""Bytes of a secret that endpoints can refer to: all of these are in the memory of every process that serves."""
+
+
 class SecretInfo(Struct, frozen=True):
     """What may be told of a secret."""
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tesela.records import REFERRED_MAX
+
 SERVING = "/api/2.0/serving-endpoints"
 KEY = "sk-given-in-plain-and-never-shown"
 
@@ -161,7 +163,10 @@ def test_percentages_are_numbers_or_numbers_in_words(world: Any, shares: tuple[A
 
 
 def test_provisioned_throughput_has_paths_of_its_own(world: Any) -> None:
-    body: dict[str, Any] = {"name": "pt", "config": {"served_entities": [{"entity_name": "big", "provisioned_model_units": 50}]}}
+    body: dict[str, Any] = {
+        "name": "pt",
+        "config": {"served_entities": [{"entity_name": "big", "provisioned_model_units": 50}]},
+    }
     made = world.call("POST", f"{SERVING}/pt", body)
     assert made.status == 200, made.body
     assert made.json()["pending_config"]["served_entities"][0]["provisioned_model_units"] == 50
@@ -382,6 +387,8 @@ def test_a_secret_must_be_there_and_readable(world: Any) -> None:
     world.store.secrets.put(by, "llm", "openai", KEY.encode())
     world.store.secrets.put(by, "llm", "bytes", b"\xff")
     assert "not text" in refused(world.call("POST", SERVING, asked("mine", referring("{{secrets/llm/bytes}}"))))
+    world.store.secrets.put(by, "llm", "long", b"x" * (REFERRED_MAX + 1))
+    assert "8192 at most" in refused(world.call("POST", SERVING, asked("mine", referring("{{secrets/llm/long}}"))))
     world.somebody()
     told = refused(
         world.call("POST", SERVING, asked("mine", referring("{{secrets/llm/openai}}"))), "PERMISSION_DENIED", 403

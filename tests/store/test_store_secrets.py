@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from tests.store.people import ADMIN, ANN, APPLICATION, BOB, ROBOT, TEAM, actor, populate, principal
 
 from tesela.errors import AlreadyExists, ConfigError, InvalidRequest, NotFound, PermissionDenied
-from tesela.records import SECRET_PERMISSIONS, Actor, SecretPermission
+from tesela.records import REFERRED_MAX, SECRET_PERMISSIONS, Actor, SecretPermission
 from tesela.store import secrets as module
 from tesela.store.contents import read_version
 from tesela.store.store import Store
@@ -149,10 +149,13 @@ def test_the_snapshot_gets_all_values_that_are_text_and_can_be_opened(store: Sto
         store.secrets.create_scope(actor(ANN), scope)
         store.secrets.put(actor(ANN), scope, "k", f"{scope} ✓".encode())
     store.secrets.put(actor(ANN), "a", "bytes", b"\xff\xfe")
+    store.secrets.put(actor(ANN), "a", "longest", b"x" * REFERRED_MAX)
+    store.secrets.put(actor(ANN), "a", "too long", b"x" * (REFERRED_MAX + 1))
     store.secrets.put(actor(ANN), "a", "damaged", VALUE)
     with store.database.write() as connection:
         connection.execute(SECRETS.update().where(SECRETS.c.key == "damaged").values(value=b"\x01damaged"))
-        assert store.secrets.values(connection, {}) == {"a/k": "a ✓", "b/k": "b ✓"}
+        kept = {"a/k": "a ✓", "b/k": "b ✓", "a/longest": "x" * REFERRED_MAX}
+        assert store.secrets.values(connection, {}) == kept
 
 
 def test_all_values_can_be_sealed_with_another_key(store: Store) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from tesela.control.serving_shape import Entity
 from tesela.errors import InvalidRequest, NotFound, PermissionDenied
+from tesela.records import REFERRED_MAX
 from tesela.snapshot import Principal
 
 if TYPE_CHECKING:
@@ -60,9 +61,17 @@ def _secret(store: "Store", reader: Principal | None, scope: str, key: str, path
     try:
         if reader is not None:
             store.secrets.require(reader, scope, "READ")
-        return store.secrets.get(scope, key).decode()
+        found = store.secrets.get(scope, key)
+        if len(found) > REFERRED_MAX:
+            raise InvalidRequest(
+                f"{path}: the secret {key!r} in scope {scope!r} has {len(found)} bytes, and endpoints can refer to "
+                f"{REFERRED_MAX} at most",
+                param=path,
+            )
+        return found.decode()
     except NotFound as exc:
-        raise InvalidRequest(f"{path}: {exc.message}; 'tesela secrets put' makes one", param=path) from exc
+        hint = "'tesela secrets scopes create' makes scopes, 'tesela secrets put' secrets"
+        raise InvalidRequest(f"{path}: {exc.message}; {hint}", param=path) from exc
     except PermissionDenied as exc:
         raise PermissionDenied(f"{path}: {exc.message}", param=path) from exc
     except UnicodeDecodeError as exc:

@@ -9,18 +9,20 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from tesela.errors import AlreadyExists, ConfigError, InvalidRequest, NotFound, PermissionDenied
-from tesela.records import SECRET_PERMISSIONS, Actor, Holder, SecretInfo, SecretPermission
+from tesela.records import REFERRED_MAX, SECRET_PERMISSIONS, Actor, Holder, SecretInfo, SecretPermission
 from tesela.snapshot import Principal
 from tesela.store.database import Database
 from tesela.store.endpoint_rows import referring
 from tesela.store.identity_rules import USERS
 from tesela.store.named import any_holder, holder, holders
 from tesela.store.tables import SCOPES, SECRET_ACLS, SECRETS
-from tesela.store.vault import Vault
+from tesela.store.vault import OVERHEAD, Vault
 
 SCOPES_MAX = 1000
 SECRETS_MAX = 1000
 """Of one scope.  Both are Databricks' limits (docs.databricks.com, security/secrets)."""
+ALL_MAX = 20_000
+"""Of all scopes."""
 
 
 class Secrets:
@@ -73,6 +75,8 @@ class Secrets:
             there = _key(connection, scope, key)
             if there is None and _count(connection, SECRETS, SECRETS.c.scope == scope) >= SECRETS_MAX:
                 raise InvalidRequest(f"scope {scope!r} holds {SECRETS_MAX} secrets: delete one first", param="key")
+            if there is None and _count(connection, SECRETS) >= ALL_MAX:
+                raise InvalidRequest(f"the scopes together hold {ALL_MAX} secrets: delete one first", param="key")
             key = there or key
             sealed = self._vault.seal(value, context(scope, key))
             row = {"scope": scope, "key": key, "value": sealed, "updated_ms": int(now * 1000)}
@@ -105,10 +109,11 @@ class Secrets:
         """All values by `scope/key`, for the snapshot.
 
         What cannot be opened, because the master key has been rotated, is what it was among the `known` ones.  What is
-        not there or not UTF-8 is left out: an endpoint that refers to it is broken, and no other is.
+        not there, too long or not UTF-8 is left out: an endpoint that refers to it is broken, and no other is.
         """
         out: dict[str, str] = {}
-        for row in connection.execute(select(SECRETS.c.scope, SECRETS.c.key, SECRETS.c.value)):
+        short = func.length(SECRETS.c.value) <= REFERRED_MAX + OVERHEAD
+        for row in connection.execute(select(SECRETS.c.scope, SECRETS.c.key, SECRETS.c.value).where(short)):
             name = f"{row.scope}/{row.key}"
             try:
                 out[name] = self._vault.unseal(row.value, context(row.scope, row.key)).decode()

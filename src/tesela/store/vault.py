@@ -13,6 +13,8 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 FORMAT = b"\x01"
 """The first byte of a sealed value: how it was made."""
+OVERHEAD = len(FORMAT) + NONCE_BYTES + 16
+"""Bytes that a sealed value is longer; the last 16 are GCM's tag."""
 
 
 class Vault:
