@@ -236,7 +236,7 @@ def test_a_provider_that_refuses(status: int, ours: int, kind: str) -> None:
 
 def test_tokens_are_counted_by_anthropic_alone() -> None:
     world = World(own())
-    query = Query(world, door("/messages/count_tokens"), max_tokens=None)
+    query = Query(world, door("/messages/count_tokens"), max_tokens=None, stream=True)
     assert world.transport.last.path == "/v1/messages/count_tokens"
     world.transport.last.whole(b'{"input_tokens": 12}')
     assert query.body == b'{"input_tokens": 12}'

@@ -81,7 +81,7 @@ class Invocation:
             translation = provider.translations[question.task]
             # The last entity may have the caller's document; one that others may still need is copied.
             document = dict(question.document) if self._left else question.document
-            if question.door.native is not None:
+            if question.echo is not None and question.door.native is not None:
                 exchange = native.exchange(question, provider, upstream, int(time.time()), self._answer_id())
                 self._native = exchange.native
             elif translation is None:

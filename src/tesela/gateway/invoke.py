@@ -97,8 +97,8 @@ class Gateway:
             invocation = Invocation(self, caller, question, credential, request_id)
             self.under_way.add(invocation)
             # Who speaks Anthropic's API is kept company in streams, who comes by an invocation door in whole answers.
-            kept = door.native is not None if question.streaming else door.manners is Manners.DATABRICKS
-            if kept and self._looking is None:
+            kept = question.echo is not None if question.streaming else door.manners is Manners.DATABRICKS
+            if kept and self._looking is None and question.sign:
                 self._looking = self.loop.call_later(self.patience_s / 8, self._look)
             invocation.start()
         except Exception as exc:

@@ -10,7 +10,9 @@ def reader(exchange: Exchange, question: Question, answer_id: str, created: int)
     """A new one, for one attempt."""
     if not question.streaming:
         return Gather(exchange, question.task)
+    manners, shown = question.door.manners, question.show_usage
+    if question.echo is None:
+        return Relay(exchange, question.task, manners, shown)
     if exchange.native:
         return native.Passing(exchange, question)
-    front = question.events(answer_id, created) if question.echo is not None else None
-    return Relay(exchange, question.task, question.door.manners, question.show_usage, front)
+    return Relay(exchange, question.task, manners, shown, question.events(answer_id, created))

@@ -34,7 +34,7 @@ def _passed(call: Call, path: str, watch: "Watch | None") -> Exchange:
     document["model"] = raw(call.upstream.model)
     given = {name for name, _ in call.headers}
     headers = tuple(header for header in HEADERS if header[0] not in given) + call.headers
-    return Exchange(path, encode(document), call.streaming, headers, chunks=watch, native=True)
+    return Exchange(path, encode(document), watch is not None, headers, chunks=watch, native=True)
 
 
 class _Message(msgspec.Struct):

@@ -39,6 +39,8 @@ def to_chat(document: Document) -> Document:
     _tools(document, chat)
     _form(document, chat)
     _effort(document, chat)
+    if text(document, "speed") not in (None, "standard"):
+        raise Unsupported("'speed' is not supported: only Anthropic's own models have others", param="speed")
     tier = text(document, "service_tier")
     if tier is not None:
         chat["service_tier"] = raw({"standard_only": "default"}.get(tier, tier))
@@ -149,13 +151,11 @@ KNOWN = frozenset(
     # How a tool comes to the model: a hint for a cache, and how its input is cut into pieces.
     | {"cache_control", "eager_input_streaming"}
 )
-_OWN = "only Anthropic's own models have it"
-REFUSED: Mapping[str, str] = {
-    "container": _OWN,
-    "mcp_servers": _OWN,
-    "context_management": _OWN,
-    "inference_geo": _OWN,
-}
+REFUSED: Mapping[str, str] = dict.fromkeys(
+    ("container", "mcp_servers", "context_management", "compaction", "thread", "fallbacks", "fallback_credit_token")
+    + ("inference_geo", "user_profile_id", "workspace_id", "billing_policy", "diagnostics"),
+    "only Anthropic's own models have it",
+)
 MISTAKEN: Mapping[str, str] = {
     "stop": "stop_sequences",
     "max_completion_tokens": "max_tokens",
@@ -165,7 +165,7 @@ MISTAKEN: Mapping[str, str] = {
 }
 TAKEN = frozenset(
     {"messages", "system", "stop_sequences", "metadata", "tools", "tool_choice", "output_config", "output_format"}
-    | {"thinking", "service_tier", "cache_control", "stream_options"}
+    | {"thinking", "speed", "service_tier", "cache_control", "stream_options"}
     | set(REFUSED)
 )
 """Fields that do not go on as they are."""
