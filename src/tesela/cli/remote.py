@@ -210,7 +210,9 @@ def plain_failures(host: str) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as exc:
-        raise UpstreamUnavailable(f"{host} does not offer a valid TLS certificate: {_innermost(exc)}") from exc
+        raise UpstreamUnavailable(
+            f"{host} does not offer a valid TLS certificate: {_innermost(exc)}; a server without TLS wants http://"
+        ) from exc
     except (
         requests.exceptions.ReadTimeout,
         urllib3.exceptions.ReadTimeoutError,

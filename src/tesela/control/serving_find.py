@@ -74,7 +74,7 @@ def not_here(facts: Facts, own: Endpoint) -> Unsupported:
     if own.source == "file":
         return Unsupported(f"endpoint {own.name!r} comes from {facts.file}: change it there, it is read again")
     return Unsupported(
-        f"endpoint {own.name!r} is built in and cannot be changed; endpoints of your own stand in tesela.yaml"
+        f"endpoint {own.name!r} is built in and cannot be changed; make one of your own under another name"
     )
 
 

@@ -96,7 +96,8 @@ class Permissions:
             for kind, name in wanted:
                 found = holder(connection, kind, name)
                 if found is None:
-                    raise NotFound(f"there is no {kind.replace('_', ' ')} {name!r}", param="access_control_list")
+                    how = "; it is named by its application id" if kind == "service_principal" else ""
+                    raise NotFound(f"there is no {kind.replace('_', ' ')} {name!r}{how}", param="access_control_list")
                 out.append(found)
             return out
 
