@@ -104,6 +104,30 @@ def test_answers_that_are_none(body: bytes) -> None:
         whole(exchange(AI21), body)
 
 
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["index", "delta", "message", "content", "finish_reason"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(ODD, max_size=3), st.sampled_from([Task.CHAT, Task.COMPLETIONS]))
+def test_choices_of_any_shape_are_read_or_are_an_error(choices: list[Any], task: Task) -> None:
+    body = msgspec.json.encode({"choices": choices})
+    for read in (
+        lambda: whole(exchange(AI21, task=task), body),
+        lambda: chunks(exchange(AI21, task=task, streaming=True), b"data: %b\n\n" % body),
+    ):
+        try:
+            read()
+        except UpstreamError as error:
+            assert error.message  # noqa: PT017 - whatever it is, it is the provider's fault
+
+
 @settings(max_examples=60)
 @given(st.binary(max_size=60), st.integers(0, 8))
 def test_bytes_in_the_middle_of_a_stream_break_nothing_else(noise: bytes, at: int) -> None:

@@ -247,6 +247,32 @@ def test_an_exception_in_mid_stream(kind: str, expected: type[UpstreamError]) ->
     assert ("no more" in caught.value.message) == (expected is not UpstreamUnauthorized)
 
 
+WORDS = (
+    "text toolUse reasoningContent reasoningText citationsContent content image source "
+    "input name toolUseId signature citation delta start contentBlockIndex"
+).split()
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(ODD, max_size=3), st.sampled_from(["contentBlockStart", "contentBlockDelta", "messageStop", "metadata"])
+)
+def test_blocks_of_any_shape_are_read_or_are_an_error(blocks: list[Any], name: str) -> None:
+    for read in (
+        lambda: whole(exchange(), message(*blocks)),
+        lambda: chunks(exchange(streaming=True), b"".join(event(name, block) for block in blocks)),
+    ):
+        try:
+            read()
+        except UpstreamError as error:
+            assert error.message  # noqa: PT017 - whatever it is, it is the provider's fault
+
+
 def test_events_that_nobody_has_heard_of_or_cannot_read() -> None:
     out = events(TEXT)
     out.insert(2, event("weatherReport", {"sky": "blue"}))

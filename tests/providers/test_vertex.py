@@ -328,6 +328,27 @@ def test_bytes_in_the_middle_of_a_stream_break_nothing_else(noise: bytes, at: in
         assert error.message  # noqa: PT017 - most noise is passed over, as framing demands
 
 
+WORDS = (
+    "text thought functionCall args name id inlineData mimeType "
+    "thoughtSignature content parts finishReason logprobsResult chosenCandidates candidates promptFeedback"
+).split()
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.dictionaries(st.text(max_size=2), ODD, max_size=2) | ODD, max_size=3), ODD)
+def test_parts_of_any_shape_are_read_or_are_an_error(parts: list[Any], around: Any) -> None:
+    for body in (message(*parts), msgspec.json.encode({"candidates": around}), msgspec.json.encode(around)):
+        try:
+            whole(exchange(), body)
+        except UpstreamError as error:
+            assert error.message  # noqa: PT017 - whatever it is, it is the provider's fault
+
+
 @pytest.mark.parametrize("listed", [False, True])
 def test_the_status_of_a_refusal_decides(listed: bool) -> None:
     body = b'{"error":{"code":400,"message":"Unknown name","status":"INVALID_ARGUMENT"}}'

@@ -153,6 +153,8 @@ class AI21Chunks:
         choices: list[Part] = told["choices"]
         for choice in choices:
             index = choice.get("index", 0)
+            if not isinstance(index, int):
+                raise UpstreamProtocolError("AI21 sent a choice whose index is no number")
             self._begun.add(index)
             if choice.get("finish_reason"):
                 self._ended.add(index)

@@ -73,6 +73,13 @@ class ToolUse(msgspec.Struct, rename="camel"):
     input: Raw = NOTHING
 
 
+class Cited(msgspec.Struct):
+    """Text with what it rests on."""
+
+    content: list[dict[str, str]] = []
+    citations: list[Part] = []
+
+
 class Delta(msgspec.Struct, rename="camel"):
     """A block, its beginning or a piece of it: at most one field is there."""
 
@@ -80,7 +87,7 @@ class Delta(msgspec.Struct, rename="camel"):
     tool_use: ToolUse | None = None
     reasoning_content: Reasoning | None = None
     citation: Part | None = None
-    citations_content: Part | None = None
+    citations_content: Cited | None = None
     image: Part | None = None
 
 
@@ -158,9 +165,9 @@ def _write(block: Delta, out: ChunkWriter) -> None:
     elif block.citation is not None:
         out.field(citations=[block.citation])
     elif block.citations_content is not None:
-        for one in block.citations_content.get("content") or ():
-            out.text(encode(str(one.get("text") or "")))
-        out.field(citations=block.citations_content.get("citations") or [])
+        for one in block.citations_content.content:
+            out.text(encode(one.get("text", "")))
+        out.field(citations=block.citations_content.citations)
     elif block.image is not None:
         source = block.image.get("source")
         data = source.get("bytes") if isinstance(source, dict) else None
