@@ -247,10 +247,24 @@ def test_an_exception_in_mid_stream(kind: str, expected: type[UpstreamError]) ->
     assert ("no more" in caught.value.message) == (expected is not UpstreamUnauthorized)
 
 
-WORDS = (
-    "text toolUse reasoningContent reasoningText citationsContent content image source "
-    "input name toolUseId signature citation delta start contentBlockIndex"
-).split()
+WORDS = [
+    "text",
+    "toolUse",
+    "reasoningContent",
+    "reasoningText",
+    "citationsContent",
+    "content",
+    "image",
+    "source",
+    "input",
+    "name",
+    "toolUseId",
+    "signature",
+    "citation",
+    "delta",
+    "start",
+    "contentBlockIndex",
+]
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),

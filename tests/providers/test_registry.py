@@ -156,7 +156,8 @@ def test_every_provider_of_a_workspace_is_there() -> None:
 
 
 def test_other_names() -> None:
-    assert "provider 'palm' was retired by its company; these work: ai21labs, amazon-bedrock, anthropic, " in refusal("palm", None)
+    palm = refusal("palm", None)
+    assert "provider 'palm' was retired by its company; these work: ai21labs, amazon-bedrock, anthropic, " in palm
     assert "did you mean 'openai'" in refusal("opnai", None)
     assert "these work: " in refusal("zzz", None)
 

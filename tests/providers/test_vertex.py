@@ -328,10 +328,24 @@ def test_bytes_in_the_middle_of_a_stream_break_nothing_else(noise: bytes, at: in
         assert error.message  # noqa: PT017 - most noise is passed over, as framing demands
 
 
-WORDS = (
-    "text thought functionCall args name id inlineData mimeType "
-    "thoughtSignature content parts finishReason logprobsResult chosenCandidates candidates promptFeedback"
-).split()
+WORDS = [
+    "text",
+    "thought",
+    "functionCall",
+    "args",
+    "name",
+    "id",
+    "inlineData",
+    "mimeType",
+    "thoughtSignature",
+    "content",
+    "parts",
+    "finishReason",
+    "logprobsResult",
+    "chosenCandidates",
+    "candidates",
+    "promptFeedback",
+]
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
