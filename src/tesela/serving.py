@@ -31,6 +31,10 @@ class ExternalModel(Struct, frozen=True, omit_defaults=True):
     custom_provider_config: dict[str, Any] | None = None
     scripted_config: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        # Keys that were given in plain are in the settings.
+        return f"ExternalModel({self.name!r}, {self.provider!r}, {self.task!r})"
+
 
 class FoundationModel(Struct, frozen=True, omit_defaults=True):
     """A model that we run."""
