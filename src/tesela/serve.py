@@ -38,6 +38,8 @@ from tesela.workers import Workers
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file
 ADDRESS_FILE = "address"
 """Where a server that runs says how to reach it; the command line looks there."""
+KNOWN_S = 1.0
+"""How often a server looks whether its address still stands there."""
 IMPATIENT_S = 0.5
 """Ctrl-C again, this long after the first, ends the server at once; sooner it is the same one, told twice."""
 READY_S = 120.0
@@ -52,7 +54,9 @@ def run(config: Config, read: Callable[[], Config]) -> int:
     screen = Screen(sys.stdout, sys.stderr)
     for note in config.notes:
         screen.note(note)
-    store, key = open_store(config.home, config.settings.database_url, os.environ)
+    # First of all: nobody should wait for models to be fetched and then hear that the port is taken.
+    listener = _bound(config.settings.host, config.settings.port)
+    store, key = _opened(config, listener)
     run_dir = make_run_dir(os.environ)
     try:
         plan = local.plan(config, run_dir, screen.progress)
@@ -60,12 +64,12 @@ def run(config: Config, read: Callable[[], Config]) -> int:
         # Said before anything starts, in one sentence, rather than by each worker.
         for why in snapshot_build.build(config, plan.addresses, contents).lost.values():
             screen.note(f"{why}; until it is there the endpoint answers 503")
-        listener = _listen(config.settings.host, config.settings.port)
-        with listener:
-            access_token = _access_token(config, store)
-            parts = _Parts(config, read, store, read_contents(store, contents), key, plan, run_dir, screen)
-            return asyncio.run(_serve(parts, listener, access_token))
+        _listen(listener, config.settings.host, config.settings.port)
+        access_token = _access_token(config, store)
+        parts = _Parts(config, read, store, read_contents(store, contents), key, plan, run_dir, screen)
+        return asyncio.run(_serve(parts, listener, access_token))
     finally:
+        listener.close()
         store.close()
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -142,6 +146,7 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
         if not stop.is_set() and not failed.done() and await ready:
             _write(config.home / ADDRESS_FILE, url)
             screen.banner(__version__, url, access_token, sorted(plan.addresses))
+            keepers.append(asyncio.ensure_future(_stay_known(config.home / ADDRESS_FILE, url)))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             screen.note(failed.result())
@@ -188,8 +193,16 @@ async def _ready(supervisor: Supervisor, workers: Workers, screen: Screen) -> bo
     return True
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket.  Raises ConfigError with what to change."""
+def _opened(config: Config, listener: socket.socket) -> tuple[Store, bytes]:
+    try:
+        return open_store(config.home, config.settings.database_url, os.environ)
+    except TeselaError:
+        listener.close()
+        raise
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that has the address and takes no connections yet.  Raises ConfigError with what to change."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)
@@ -198,17 +211,25 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(4096)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
-        hint = (
-            "another program has it; choose another with --port"
-            if exc.errno == errno.EADDRINUSE
-            else (exc.strerror or str(exc))
-        )
-        raise ConfigError(f"port {port} on {host} cannot be opened: {hint}") from exc
+        raise _refused(host, port, exc) from exc
     return listener
+
+
+def _listen(listener: socket.socket, host: str, port: int) -> None:
+    """Take connections from here on.  Raises ConfigError when another program was quicker."""
+    try:
+        listener.listen(4096)
+    except OSError as exc:
+        raise _refused(host, port, exc) from exc
+
+
+def _refused(host: str, port: int, exc: OSError) -> ConfigError:
+    taken = exc.errno == errno.EADDRINUSE
+    hint = "another program has it; choose another with --port" if taken else (exc.strerror or str(exc))
+    return ConfigError(f"port {port} on {host} cannot be opened: {hint}")
 
 
 def _url(host: str, port: int) -> str:
@@ -255,6 +276,20 @@ def _forget(file: Path, line: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if file.read_text(encoding="ascii", errors="replace").strip() == line:
             file.unlink()
+
+
+async def _stay_known(file: Path, url: str) -> None:
+    """Write the address again when it is gone: another server of the same home took the file with it at its end."""
+    while True:
+        await asyncio.sleep(KNOWN_S)
+        await asyncio.to_thread(_say_again, file, url)
+
+
+def _say_again(file: Path, url: str) -> None:
+    # A full disk ends nothing here; the next look tries again.
+    with contextlib.suppress(OSError):
+        if not file.exists():
+            _write(file, url)
 
 
 def _loopback(host: str) -> bool:

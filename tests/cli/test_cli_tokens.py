@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tesela.records import SYSTEM
 from tesela.snapshot import digest
 from tesela.store.contents import read_contents
 from tesela.store.opening import open_store
@@ -69,3 +70,14 @@ def test_a_lifetime_has_a_number_and_a_unit(local: Any, lifetime: str) -> None:
 def test_home_is_chosen_by_its_option(local: Any, tmp_path: Path) -> None:
     assert local("tokens", "create", "--home", "elsewhere").returncode == 0
     assert len(credentials(tmp_path / "elsewhere")) == 1
+
+
+def test_a_token_for_somebody_else(local: Any, tmp_path: Path) -> None:
+    store, _ = open_store(tmp_path / "home", "", {})
+    ann = store.identities.create(SYSTEM, "user", "ann@example.com", "Ann")
+    store.close()
+    access_token = local("tokens", "create", "--for", "Ann@example.com").stdout.decode().strip()
+    assert credentials(tmp_path / "home")[digest(access_token.encode())].principal.id == ann.id
+    nobody = local("tokens", "create", "--for", "nobody@example.com")
+    assert nobody.returncode == 1
+    assert b"there is no user and no service principal 'nobody@example.com'" in nobody.stderr

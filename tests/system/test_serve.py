@@ -206,3 +206,13 @@ def test_a_stream_that_outlives_the_drain_is_told(tmp_path: Path) -> None:
         last = answer.read().decode().strip().split("\n\n")[-1]
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "TEMPORARILY_UNAVAILABLE"
         assert served.process.wait(30) == 0
+
+
+def test_of_two_servers_on_one_home_the_one_that_stays_is_found(tmp_path: Path) -> None:
+    with Served(tmp_path, "--config", "tesela.yaml") as first:
+        with Served(tmp_path, "--config", "tesela.yaml") as second:
+            assert (first.home / "address").read_text().strip() == second.host
+            assert second.end() == 0
+        until(lambda: (first.home / "address").exists())
+        assert (first.home / "address").read_text().strip() == first.host
+        assert first.run("endpoints", "list").returncode == 0

@@ -65,17 +65,20 @@ def command() -> None:
     type=Duration(),
     help="How long it is valid, such as 12h or 90d. Default: for ever.",
 )
+@click.option("--for", "whose", metavar="NAME", help="A user's or a service principal's. Default: the first admin's.")
 @home_option
-def create(comment: str, lifetime: int | None, home: Path | None) -> None:
+def create(comment: str, lifetime: int | None, whose: str | None, home: Path | None) -> None:
     """Make an access token and print it. It is shown this once and kept nowhere.
 
     \b
     Examples:
       tesela tokens create
+      tesela tokens create --for ann@example.com --lifetime 30d
       export DATABRICKS_TOKEN=$(tesela tokens create --comment ci --lifetime 1h)
     """
     with _store(home) as store:
-        access_token, info = store.tokens.create(COMMAND_LINE, store.identities.first_admin().id, comment, lifetime)
+        owner = store.identities.first_admin().id if whose is None else _named(store, whose)
+        access_token, info = store.tokens.create(COMMAND_LINE, owner, comment, lifetime)
     click.echo(access_token)
     click.echo(
         f"Made access token {info.id}, which {_until(info.expires)}. It is not shown again.",
@@ -139,6 +142,17 @@ def _store(home: Path | None) -> Iterator["Store"]:
         yield store
     finally:
         store.close()
+
+
+def _named(store: "Store", name: str) -> str:
+    """The id of a user by its name, or of a service principal by its application id.  Raises NotFound."""
+    found = store.identities.find("user", name.lower()) or store.identities.find("service_principal", name)
+    if found is None:
+        raise NotFound(
+            f"there is no user and no service principal {name!r}; `tesela principals create user {name}` makes a user, "
+            "and a service principal goes by its application id"
+        )
+    return found.id
 
 
 def _until(expires: float) -> str:

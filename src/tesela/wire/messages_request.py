@@ -152,8 +152,20 @@ KNOWN = frozenset(
     | {"cache_control", "eager_input_streaming"}
 )
 REFUSED: Mapping[str, str] = dict.fromkeys(
-    ("container", "mcp_servers", "context_management", "compaction", "thread", "fallbacks", "fallback_credit_token")
-    + ("inference_geo", "user_profile_id", "workspace_id", "billing_policy", "diagnostics"),
+    (
+        "container",
+        "mcp_servers",
+        "context_management",
+        "compaction",
+        "thread",
+        "fallbacks",
+        "fallback_credit_token",
+        "inference_geo",
+        "user_profile_id",
+        "workspace_id",
+        "billing_policy",
+        "diagnostics",
+    ),
     "only Anthropic's own models have it",
 )
 MISTAKEN: Mapping[str, str] = {
