@@ -5,6 +5,7 @@ Pulls models that are not there yet.  Starts nothing: that is the supervisor's.
 
 import importlib.util
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tesela.engine.spec import EngineSpec
 from tesela.errors import ConfigError, NotFound
 from tesela.serving import Origin
 from tesela.settings import ModelEntry
+from tesela.sizing import threads_of
 from tesela.snapshot_build import engines_of_file
 from tesela.wire.tasks import Task
 
@@ -98,6 +100,8 @@ def plan_one(
         model = _pulled(config, entry.source, entry.name, progress)
     else:
         raise ConfigError(f"the model {model_name!r} is served by another program, so its size is not ours to choose")
+    if threads is None and (entry is None or entry.threads is None):
+        threads = threads_of(slots, os.cpu_count() or 1)
     sized = {"slots": slots, "threads": threads}
     given = _given(entry) | {name: value for name, value in sized.items() if value is not None}
     if entry is not None and slots is not None:

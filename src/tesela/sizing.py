@@ -39,3 +39,9 @@ def size_of(entity: ServedEntityInput) -> Size:
         if amount:
             return Size(min(max(math.ceil(amount / per_slot), 1), SLOTS_MAX))
     return Size(SLOTS.get(entity.workload_size or ""))
+
+
+def threads_of(slots: int | None, cores: int) -> int | None:
+    """Processor threads for an engine of this size: all cores for one that is larger than `Small`, else what the engine
+    takes by itself, which leaves cores to others."""
+    return cores if slots is not None and slots > SLOTS["Small"] else None

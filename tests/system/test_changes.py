@@ -128,6 +128,9 @@ def test_a_store_that_is_gone_stops_changes_and_no_query(postgresql: Server, tmp
             assert "queries go on" in told["message"]
             until(lambda: served.call("GET", "/health", token="")[1]["status"] == "degraded")
             assert served.ask("kept")[0] == 200
+            # Clients look at an endpoint before they query it; what is not served they cannot be told of.
+            assert served.call("GET", f"{ENDPOINTS}/kept")[1]["state"]["ready"] == "READY"
+            assert served.call("GET", f"{ENDPOINTS}/nowhere")[0] == 503
             # A worker that must start now has what its parent knows.
             first = served.workers()
             os.kill(first[0], signal.SIGKILL)
