@@ -296,7 +296,7 @@ def test_metrics_of_an_engine_are_measured(mine: Any) -> None:
 # A store that does not answer.
 
 
-def test_without_the_store_nothing_is_changed_and_the_files_endpoints_are_still_shown(mine: Any) -> None:
+def test_without_the_store_nothing_is_changed_and_what_is_served_is_still_shown(mine: Any) -> None:
     def gone() -> Any:
         raise StoreUnavailable("the store does not answer", retry_after_s=5)
 
@@ -304,8 +304,9 @@ def test_without_the_store_nothing_is_changed_and_the_files_endpoints_are_still_
     assert mine.call("GET", f"{SERVING}/gpt").status == 200
     assert mine.call("GET", f"{SERVING}/gpt/openapi").status == 200
     assert mine.call("GET", "/api/2.0/endpoints/").status == 200
+    assert mine.call("GET", MINE).json()["name"] == "mine", "what is served is told as it is served"
     for method, path, body in (
-        ("GET", MINE, None),
+        ("GET", f"{SERVING}/nowhere", None),
         ("POST", SERVING, {"name": "new", "config": CONFIG}),
         ("PUT", f"{MINE}/config", CONFIG),
         ("PATCH", f"{MINE}/tags", {}),
