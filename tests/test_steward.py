@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import Connection
 
 from tesela.addresses import EngineAddress
 from tesela.bell import Bell
@@ -17,6 +19,7 @@ from tesela.records import SYSTEM, StoredEndpoint
 from tesela.steward import ENGINES_MAX, Steward
 from tesela.store import schema
 from tesela.store.contents import read_contents
+from tesela.store.database import Database, home_url
 from tesela.store.store import Store
 from tesela.told import ServerState, read_state
 from tesela.wire.tasks import Task
@@ -223,26 +226,32 @@ def test_an_engine_that_fails_says_why(world: World) -> None:
     world.run(then)
 
 
-def test_a_store_that_is_gone_is_told_once_and_looked_for_again(world: World) -> None:
-    class Gone:
-        """The store's database, which the test takes away."""
+class Leaving(Database):
+    """A database that the test takes away and brings back."""
 
-        away = False
+    away = False
+    asked = 0
 
-    database, read = world.store.database, world.store.database.read
-
-    def gone_or_read() -> Any:
-        if Gone.away:
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self.asked += 1
+        if self.away:
             raise StoreUnavailable("the database does not answer")
-        return read()
+        with super().read() as connection:
+            yield connection
 
-    object.__setattr__(database, "read", gone_or_read)
+
+def test_a_store_that_is_gone_is_told_once_and_looked_for_again(world: World) -> None:
+    database = Leaving(home_url(world.home))
+    world.store.database.close()
+    world.store.database = database
 
     async def then() -> None:
-        Gone.away = True
+        database.away = True
         await until(lambda: world.bell.hear().well == 0)
-        await asyncio.sleep(0.6)
-        Gone.away = False
+        asked = database.asked
+        await until(lambda: database.asked >= asked + 3)
+        database.away = False
         await until(lambda: world.bell.hear().well == 1)
 
     world.run(then)
