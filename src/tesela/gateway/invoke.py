@@ -116,9 +116,10 @@ class Gateway:
             return ask.read(before, door, credential, body)
         except (NotFound, PermissionDenied, EngineError):
             self.recheck()
-            if self.snapshot is before:
+            principal = self.snapshot.principals.get(credential.principal.id)
+            # Whoever has been deleted meanwhile gets no second look.
+            if self.snapshot is before or principal is None:
                 raise
-            principal = self.snapshot.principals.get(credential.principal.id, credential.principal)
             return ask.read(self.snapshot, door, msgspec.structs.replace(credential, principal=principal), body)
 
     def _look(self) -> None:
