@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
+SERVICES := .venv-services
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,13 @@ $(CLIENTS)/.clients: requirements/clients.txt | $(BIN)/python
 	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/clients.txt
 	@touch $@
 
-setup: $(VENV)/.test $(CLIENTS)/.clients ## Everything that the other targets need
+$(SERVICES)/.services: requirements/services.txt | $(BIN)/python
+	@echo "installing the servers that tests start, in an environment of their own (once)" >&2
+	@test -x $(SERVICES)/bin/python || $(PYTHON) -m venv $(SERVICES)
+	@$(SERVICES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/services.txt
+	@touch $@
+
+setup: $(VENV)/.test $(CLIENTS)/.clients $(SERVICES)/.services ## Everything that the other targets need
 
 serve: $(VENV)/.serve ## Serve the local models: make serve ARGS='--port 9000'
 	@exec $(BIN)/tesela serve $(ARGS)
@@ -67,4 +74,4 @@ lock: $(BIN)/python ## Resolve the locks again
 	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(CLIENTS) .conformance .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(SERVICES) .conformance .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
