@@ -19,7 +19,7 @@ LAYERS = (
     ("endpoint_build",),
     ("snapshot_build",),
     ("store", "bell", "told"),
-    ("gateway", "control", "engine", "telemetry"),
+    ("gateway", "control", "engine", "telemetry", "sql"),
     ("local", "follow"),
     ("steward",),
     ("worker", "workers", "reload", "screen"),

@@ -4,6 +4,8 @@
     ├── RequestError                         the caller can mend it
     │   ├── InvalidRequest           400     INVALID_PARAMETER_VALUE
     │   ├── Unsupported              400     BAD_REQUEST
+    │   ├── StatementError           400     BAD_REQUEST
+    │   ├── StatementCanceled        400     BAD_REQUEST
     │   ├── Unauthenticated          401     UNAUTHENTICATED
     │   ├── PermissionDenied         403     PERMISSION_DENIED
     │   ├── NotFound                 404     RESOURCE_DOES_NOT_EXIST
@@ -83,6 +85,31 @@ class InvalidRequest(RequestError):
 
 class Unsupported(RequestError):
     """A well-formed request for something that this endpoint's model cannot do."""
+
+
+class StatementError(RequestError):
+    """A SQL statement cannot be planned or run.
+
+    `error_class` and `sql_state` are Databricks' names for the failure, where it has some.  `position` is line and
+    column, counted from 1, of what is at fault; None when that is not one place.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_class: str = "",
+        sql_state: str = "",
+        position: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.sql_state = sql_state
+        self.position = position
+
+
+class StatementCanceled(RequestError):
+    """A SQL statement was canceled before it was done."""
 
 
 class Unauthenticated(RequestError):

@@ -1,0 +1,1 @@
+"""What Databricks' SQL has and the engines lack, rewritten: pure."""

@@ -1,0 +1,1 @@
+"""How each AI function asks its endpoint and reads the answer: pure."""
