@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from tesela import serving
 from tesela.config import Config, load, variables
 from tesela.errors import ConfigError
+from tesela.gateway.breaker import Terms
+from tesela.serving import Retries
 from tesela.settings import Settings, Timeouts
+from tesela.worker import terms_of
 
 ENDPOINT = """
 endpoints:
@@ -47,7 +51,31 @@ def test_an_option_wins_over_the_environment_and_that_over_the_file(tmp_path: Pa
     settings = read(tmp_path, text, environ, port=8, host=None).settings
     assert (settings.port, settings.workers, settings.host, settings.hot_routes) == (8, 6, "a", False)
     assert (settings.timeouts.connect, settings.timeouts.idle) == (7.5, 4.0)
-    assert settings.timeouts.upstream.connect_s == 7.5
+    assert settings.patience.connect_s == 7.5
+
+
+def test_blocks_of_settings_have_variables_too(tmp_path: Path) -> None:
+    text = "retries: {count: 1, pause: 0.25}\nbreaker: {failures: 9}\n"
+    environ = {"TESELA_RETRIES_COUNT": "2", "TESELA_BREAKER_RATE": "0.9", "TESELA_BREAKER_OPEN": "3"}
+    settings = read(tmp_path, text, environ).settings
+    assert settings.patience.retries == Retries(count=2, pause_s=0.25, longest_s=8.0)
+    assert terms_of(read(tmp_path, text, environ)) == Terms(failures=9, rate=0.9, window_s=30.0, open_s=3.0)
+    assert Settings().patience == serving.Timeouts()
+    assert terms_of(load(write(tmp_path, ""), {}, {})) == Terms(), "the defaults are those of the parts"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("retries: {count: 6}", "retries.count"),
+        ("retries: {counts: 1}", "did you mean 'count'?"),
+        ("breaker: {rate: 0}", "breaker.rate"),
+        ("breaker: {failures: -1}", "breaker.failures"),
+        ("retries: 3", "retries"),
+    ],
+)
+def test_blocks_of_settings_are_checked(tmp_path: Path, text: str, says: str) -> None:
+    assert says in refusal(tmp_path, text)
 
 
 def test_defaults_with_no_file_offer_the_local_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

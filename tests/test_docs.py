@@ -25,6 +25,7 @@ from tests.providers.test_vertex_settings import account
 
 from tesela import errors, settings
 from tesela.addresses import EngineAddress, attached, tasks_of
+from tesela.config import BLOCKS as BLOCKS_OF_SETTINGS
 from tesela.config import Config, load, variables
 from tesela.control import PUBLIC, routes
 from tesela.gateway import doors
@@ -236,11 +237,16 @@ def names(struct: type[msgspec.Struct]) -> list[str]:
     return list(struct.__struct_fields__)
 
 
+def in_blocks() -> list[str]:
+    """The settings that stand in a block of their own."""
+    return [f"{block}.{name}" for block, (kind, _) in BLOCKS_OF_SETTINGS.items() for name in names(kind)]
+
+
 @pytest.mark.parametrize(
     "name",
     [
         *names(settings.Settings),
-        *[f"timeouts.{name}" for name in names(settings.Timeouts)],
+        *in_blocks(),
         *names(settings.ModelEntry),
         *names(settings.DeclaredCapabilities),
         *variables(),
@@ -253,7 +259,7 @@ def test_every_setting_is_in_the_reference(name: str) -> None:
 def test_every_setting_of_the_reference_is_one() -> None:
     text = page("docs/reference/configuration.md")
     shown = re.findall(r"^\| `([\w.]+)` \| (?:`TESELA_|see below|–)", text, re.MULTILINE)
-    known = {*names(settings.Settings), *[f"timeouts.{name}" for name in names(settings.Timeouts)]}
+    known = {*names(settings.Settings), *in_blocks()}
     assert set(shown) == known
 
 

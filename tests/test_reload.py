@@ -20,6 +20,8 @@ max_body_bytes: 2048
 emulate: databricks
 local_models: true
 timeouts: {connect: 6, drain: 8}
+retries: {count: 2}
+breaker: {failures: 9}
 """
 
 
@@ -37,6 +39,7 @@ def test_what_is_read_once_stays_as_it_was_for_whoever_is_started_anew(tmp_path:
     assert (found.home, kept.home, kept.database_url) == (now.home, now.settings.home, "")
     assert (kept.workers, kept.max_body_bytes, kept.timeouts.drain) == (1, now.settings.max_body_bytes, 7)
     assert (kept.emulate, kept.local_models, kept.timeouts.connect) == ("databricks", True, 6)
+    assert (kept.retries.count, kept.breaker.failures) == (2, 5)
     assert found.places is new.places
 
 

@@ -17,7 +17,7 @@ from msgspec import inspect
 from tesela import serving
 from tesela.configfile import Places, nearest, read
 from tesela.errors import ConfigError
-from tesela.settings import Settings, Timeouts
+from tesela.settings import Breaker, Retries, Settings, Timeouts
 from tesela.wire.tasks import Task
 
 Struct = msgspec.Struct
@@ -62,11 +62,11 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     for key, value, origin in _overrides(environ, flags):
         values[key] = value
         origins[key] = origin
-    for key, value, origin in _timeouts(environ):
-        timeouts = values.setdefault("timeouts", {})
-        if isinstance(timeouts, dict):
-            timeouts[key] = value
-            origins[f"timeouts.{key}"] = origin
+    for block, key, value, origin in _blocks(environ):
+        settings = values.setdefault(block, {})
+        if isinstance(settings, dict):
+            settings[key] = value
+            origins[f"{block}.{key}"] = origin
     _old_names(values)
     places = Places(file.name if file else "", lines, origins)
     notes = tuple(_unknown(values, inspect.type_info(Settings), "", places)) + tuple(_strangers(environ))
@@ -110,12 +110,18 @@ SCALARS = (
     "emulate",
 )
 """The settings that an option or a variable can give."""
+BLOCKS: dict[str, tuple[type[Struct], str]] = {
+    "timeouts": (Timeouts, "TIMEOUT"),
+    "retries": (Retries, "RETRIES"),
+    "breaker": (Breaker, "BREAKER"),
+}
+"""Settings that belong together, by the word that their variables begin with."""
 
 
 def variables() -> list[str]:
     """Every variable that is read, for the documentation and its test."""
     names = [PREFIX + "CONFIG", PREFIX + "MASTER_KEY", *(PREFIX + name.upper() for name in SCALARS)]
-    return names + [f"{PREFIX}TIMEOUT_{name.upper()}" for name in Timeouts.__struct_fields__]
+    return names + [variable for _, _, variable in _of_blocks()]
 
 
 def _overrides(environ: Mapping[str, str], flags: Mapping[str, object]) -> Iterator[tuple[str, object, str]]:
@@ -128,11 +134,17 @@ def _overrides(environ: Mapping[str, str], flags: Mapping[str, object]) -> Itera
             yield name, str(value) if isinstance(value, Path) else value, f"the option --{name.replace('_', '-')}"
 
 
-def _timeouts(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    for name in Timeouts.__struct_fields__:
-        variable = f"{PREFIX}TIMEOUT_{name.upper()}"
+def _of_blocks() -> Iterator[tuple[str, str, str]]:
+    """Block, setting and variable of each setting that stands in a block."""
+    for block, (kind, word) in BLOCKS.items():
+        for name in kind.__struct_fields__:
+            yield block, name, f"{PREFIX}{word}_{name.upper()}"
+
+
+def _blocks(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+    for block, name, variable in _of_blocks():
         if environ.get(variable):
-            yield name, environ[variable], f"the variable {variable}"
+            yield block, name, environ[variable], f"the variable {variable}"
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterator[str]:

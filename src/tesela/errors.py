@@ -24,6 +24,7 @@
     │   ├── UpstreamUnavailable      503     TEMPORARILY_UNAVAILABLE        yes
     │   ├── UpstreamFailed           502     INTERNAL_ERROR                 yes
     │   ├── UpstreamTimeout          504     DEADLINE_EXCEEDED              yes
+    │   ├── CircuitOpen              503     TEMPORARILY_UNAVAILABLE        yes
     │   └── UpstreamProtocolError    502     INTERNAL_ERROR                 yes
     ├── EngineError                  503     TEMPORARILY_UNAVAILABLE        yes
     ├── StoreUnavailable             503     TEMPORARILY_UNAVAILABLE        no
@@ -232,6 +233,13 @@ class UpstreamFailed(UpstreamError):
 class UpstreamTimeout(UpstreamError):
     status = 504
     code = "DEADLINE_EXCEEDED"
+
+
+class CircuitOpen(UpstreamError):
+    """It was not called: too many calls before failed.  Always carries `retry_after_s`."""
+
+    status = 503
+    code = "TEMPORARILY_UNAVAILABLE"
 
 
 class UpstreamProtocolError(UpstreamError):

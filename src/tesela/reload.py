@@ -24,7 +24,7 @@ LOOK_S = 0.5
 """How often the file is looked at."""
 READY_S = 120.0
 """How long new engines may take before their endpoints are there all the same, and answer 503."""
-TAKEN_OVER = ("endpoints", "models", "local_models", "emulate")
+TAKEN_OVER = ("endpoints", "models", "local_models", "emulate", "retries")
 UPSTREAM = ("connect", "first_byte", "idle", "total")
 """The settings that a running server takes over, and the time-outs, which are those of what it calls."""
 WRONG = (

@@ -110,13 +110,24 @@ class ServingEndpoint(Struct, frozen=True, omit_defaults=True):
     task: str | None = None
 
 
+class Retries(Struct, frozen=True):
+    """How often the same entity is asked again.  The pause before is any time up to `pause_s`, which doubles with each,
+    up to `longest_s`; a provider that asks for a longer one is not asked again."""
+
+    count: int = 0
+    pause_s: float = 0.5
+    longest_s: float = 8.0
+
+
 class Timeouts(Struct, frozen=True):
-    """Seconds.  `first_byte_s` runs from the end of the request to the first byte of the answer."""
+    """Seconds.  `first_byte_s` runs from the end of the request to the first byte of the answer, `total_s` over all
+    attempts at one entity."""
 
     connect_s: float = 10.0
     first_byte_s: float = 600.0
     idle_s: float = 120.0
     total_s: float = 3600.0
+    retries: Retries = Retries()
 
 
 class Origin(Struct, frozen=True):

@@ -26,11 +26,24 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     receive_body: Seconds = 60.0
     drain: Seconds = 30.0
 
-    @property
-    def upstream(self) -> serving.Timeouts:
-        return serving.Timeouts(
-            connect_s=self.connect, first_byte_s=self.first_byte, idle_s=self.idle, total_s=self.total
-        )
+
+class Retries(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often the same served entity is asked again, and how long is waited before: any time up to `pause` seconds,
+    which doubles with each, up to `longest`."""
+
+    count: Annotated[int, Meta(ge=0, le=5)] = 0
+    pause: Seconds = 0.5
+    longest: Seconds = 8.0
+
+
+class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a model's server that fails is not called for a while: after so many `failures` within `window` seconds, if
+    they are at least `rate` of the calls, for `open` seconds.  0 failures: never."""
+
+    failures: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
+    rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    window: Seconds = 30.0
+    open: Seconds = 10.0
 
 
 class DeclaredCapabilities(Struct, frozen=True, omit_defaults=True):
@@ -90,8 +103,22 @@ class Settings(Struct, frozen=True):
     local_models: bool = False
     emulate: Literal["databricks"] | None = None
     timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    breaker: Breaker = Breaker()
     models: tuple[ModelEntry, ...] = ()
     endpoints: tuple[ServingEndpoint, ...] = ()
+
+    @property
+    def patience(self) -> serving.Timeouts:
+        """How long what we call is waited for, and how often it is asked again."""
+        waits, again = self.timeouts, self.retries
+        return serving.Timeouts(
+            connect_s=waits.connect,
+            first_byte_s=waits.first_byte,
+            idle_s=waits.idle,
+            total_s=waits.total,
+            retries=serving.Retries(again.count, again.pause, again.longest),
+        )
 
     def __repr__(self) -> str:
         # A URL of a database has a password in it.

@@ -62,7 +62,7 @@ def build(
     # In lower case: names of secrets are found in any.
     stored_secrets = {f"{{{{secrets/{name}}}}}".lower(): value for name, value in contents.secrets.items()}
     secrets = {**config.secrets, **stored_secrets}
-    around = Surroundings(config.places, secrets, config.settings.timeouts.upstream, engines)
+    around = Surroundings(config.places, secrets, config.settings.patience, engines)
     workspace = contents.workspace.id
     own, lost = (before.own, before.lost) if before else _own(config, around, workspace, running)
     # Only references of the file may read the server's environment: what came through the API may not.
@@ -220,7 +220,7 @@ def _local_endpoint(config: Config, workspace: int, name: str, engine: EngineAdd
     return Endpoint(
         name=name,
         task=engine.task,
-        entities=(local_entity(asked, engine, 100, config.settings.timeouts.upstream),),
+        entities=(local_entity(asked, engine, 100, config.settings.patience),),
         config=ServingEndpoint(name, EndpointConfig((asked,), traffic_config=traffic), description),
         source="built-in",
         created_ms=config.file_ms,

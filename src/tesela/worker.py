@@ -28,6 +28,7 @@ from tesela.engine.spec import read_states
 from tesela.follow import Follower
 from tesela.gateway.asgi import Application
 from tesela.gateway.auth import Sessions
+from tesela.gateway.breaker import Terms
 from tesela.gateway.dial import Dialer
 from tesela.gateway.doors import BASES
 from tesela.gateway.invoke import Gateway
@@ -57,6 +58,11 @@ def limits_of(config: Config) -> Limits:
         receive_s=settings.timeouts.receive_body,
         keep_alive_s=settings.timeouts.keep_alive,
     )
+
+
+def terms_of(config: Config) -> Terms:
+    breaker = config.settings.breaker
+    return Terms(breaker.failures, breaker.rate, window_s=breaker.window, open_s=breaker.open)
 
 
 class Server(uvicorn.Server):
@@ -107,6 +113,7 @@ async def serve(start: Start, ready: int) -> None:
         Tally(),
         id_prefix=prefix,
         sessions=Sessions(str(workspace.id)),
+        terms=terms_of(config),
     )
     gateway.recheck = follower.catch_up
     facts = control.Facts(
@@ -124,6 +131,7 @@ async def serve(start: Start, ready: int) -> None:
         logs=config.home / "logs",
         surroundings=follower.surroundings,
         counts=lambda: gateway.tally.counts,
+        breakers=lambda name: gateway.health.breakers(gateway.snapshot.endpoints.get(name)),
     )
     handler = list_models(gateway, int(workspace.created))
     models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]

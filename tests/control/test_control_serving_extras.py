@@ -277,6 +277,13 @@ def test_metrics_are_what_was_counted(mine: Any) -> None:
     assert not [name for name in found if name.startswith(("mem", "cpu"))]
 
 
+def test_metrics_show_open_breakers(mine: Any) -> None:
+    mine.facts = msgspec.structs.replace(mine.facts, breakers={"mine": {"one": True, "two": False}}.__getitem__)
+    found = figures(mine, "mine")
+    assert found['upstream_breaker_open{endpoint_name="mine",served_entity="one"}'] == 1
+    assert found['upstream_breaker_open{endpoint_name="mine",served_entity="two"}'] == 0
+
+
 def test_metrics_of_an_engine_are_measured(mine: Any) -> None:
     import os
 

@@ -219,7 +219,8 @@ def test_an_upstream_that_refuses(status: int, mine: int, code: str, streaming: 
     ("given", "told"),
     [
         (b"7", "7"), (b" 7 ", "7"), (b"0", "0"), (b"999999999", "86400"), (b"9" * 5000, "86400"), (b"-1", None),
-        (b"1.5", None), (b"Wed, 21 Oct 2026 07:28:00 GMT", None), (b"", None), (b"\xb2", None),
+        (b"1.5", None), (b"Wed, 21 Oct 2015 07:28:00 GMT", "0"), (b"Fri, 31 Dec 9999 23:59:59 GMT", "86400"),
+        (b"", None), (b"\xb2", None), (b"Wed, 21 Oct 99999999 07:28:00 GMT", None), (b"soon", None),
     ],
 )  # fmt: skip
 def test_retry_after_is_passed_on_as_whole_seconds(given: bytes, told: str | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tesela.errors import ConfigError
 from tesela.providers.base import Call
 from tesela.providers.registry import PROVIDERS, ROWS, Resolved, resolve
-from tesela.serving import ExternalModel, Timeouts
+from tesela.serving import ExternalModel, Retries, Timeouts
 from tesela.wire.document import decode, decode_value
 from tesela.wire.tasks import Task
 
@@ -223,6 +223,23 @@ def test_time_limits_reach_the_transport_and_keys_no_repr(provider: str, config:
     found = resolve(model, at="external_model", place=str, secrets=SECRETS, timeouts=limits)
     assert found.upstream.timeouts == limits
     assert "sk-secret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("provider", "config"),
+    [
+        ("openai", OPENAI),
+        ("anthropic", {"anthropic_api_key": "env:KEY"}),
+        ("groq", {"bearer_token_auth": {"token": "env:KEY"}}),
+        ("scripted", {}),
+    ],
+)
+def test_any_model_may_be_asked_again_as_often_as_it_says(provider: str, config: dict[str, Any]) -> None:
+    assert read(provider, config).upstream.timeouts.retries == Retries()
+    assert read(provider, {**config, "retries": 3}).upstream.timeouts.retries == Retries(count=3)
+    assert read(provider, {**config, "retries": 0}).upstream.timeouts.retries == Retries()
+    for wrong in (-1, 6, 1.5, "2", True, None):
+        assert "retries>: must be a whole number from 0 to 5" in refusal(provider, {**config, "retries": wrong})
 
 
 @pytest.mark.parametrize("ignore", ["n", [5], ["messages"], ["stream"]])

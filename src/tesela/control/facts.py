@@ -52,7 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     the time of endpoints that know none.  `store` opens the store when it is first asked for: its calls may wait for a
     disk or a network, so they belong in a thread.  `logs` is the folder with the engines' output, `surroundings`
     what an endpoint that is asked for now can refer to.  `counts` is what this worker has counted, by endpoint, served
-    entity and principal.
+    entity and principal; `breakers` says, for an endpoint's name, of which served entities the breaker is open.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -69,6 +69,7 @@ class Facts(msgspec.Struct, frozen=True):
     logs: Path | None = None
     surroundings: Callable[[], Surroundings] = lambda: Surroundings(Places(), {}, Timeouts(), {})
     counts: Callable[[], Mapping[tuple[str, str, str], CountFacts]] = dict
+    breakers: Callable[[str], Mapping[str, bool]] = lambda _: {}
 
 
 def credential(request: Request) -> Credential:

@@ -47,7 +47,11 @@ def handler_of(facts: Facts) -> Handler:
         found = await run_in_threadpool(find, facts, credential(request).principal, name)
         states, behind = facts.engine_states(), engines(found)
         running = [_engine(served, states[engine]) for served, engine in behind.items() if engine in states]
-        families = [*_requests(name, facts.counts(), list(behind)), *_engines(name, running, _memory_bytes())]
+        families = [
+            *_requests(name, facts.counts(), list(behind)),
+            _breakers(name, facts.breakers(name)),
+            *_engines(name, running, _memory_bytes()),
+        ]
         return Response(text(families), media_type=MEDIA_TYPE)
 
     return handler
@@ -86,6 +90,12 @@ def _requests(name: str, counts: Mapping[tuple[str, str, str], CountFacts], serv
     for field, (metric, help) in COUNTED.items():
         samples = [({**labels(name, entity), "worker": worker}, float(mine[field])) for entity, mine in sums.items()]
         yield Metric(metric, "counter", help, samples)
+
+
+def _breakers(name: str, opened: Mapping[str, bool]) -> Metric:
+    worker = str(os.getpid())
+    samples = [({**labels(name, entity), "worker": worker}, float(one)) for entity, one in opened.items()]
+    return Metric("upstream_breaker_open", "gauge", "1 while calls are kept from an upstream that failed.", samples)
 
 
 def _engines(name: str, running: list[Engine], memory_bytes: int) -> Iterator[Metric]:

@@ -1,113 +1,35 @@
 """One query to one endpoint, from the first served entity that is tried to the last byte that the caller gets."""
 
-import random
 import time
-from typing import TYPE_CHECKING
 
-from tesela.errors import RateLimited, TeselaError, UpstreamProtocolError
-from tesela.gateway import ask, native, traffic
-from tesela.gateway.admission import admit
+from tesela.errors import TeselaError, UpstreamProtocolError
+from tesela.gateway.attempting import Attempts
 from tesela.gateway.doors import Manners
 from tesela.gateway.heads import NOT_A_STREAM, no_object, objection, retry_after
-from tesela.gateway.reading import reader
+from tesela.gateway.midstream import raise_if_failure
 from tesela.gateway.refusal import boundary, note, refuse, without_keys
 from tesela.gateway.relay import Gather, Relay
-from tesela.gateway.seams import Caller, Handle, Headers
-from tesela.providers.base import Call, Exchange
-from tesela.providers.unified import exchange as unified
-from tesela.snapshot import Credential
+from tesela.gateway.seams import Headers
+from tesela.gateway.sending import answer_id
 from tesela.wire import usage
-
-if TYPE_CHECKING:
-    from tesela.gateway.invoke import Gateway
 
 MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of a whole answer that we are ready to hold.  2,048 embeddings of 4,096 floats take about 100 MB as text."""
 LINES = b"content-type: %b\r\nserved-model-name: %b\r\nx-request-id: %b\r\n"
 
 
-class Invocation:
-    """One query to one endpoint, with all its attempts.  It is the listener of its transport."""
+class Invocation(Attempts):
+    """One query to one endpoint, with all its attempts: what the upstream says comes in, what the caller hears goes
+    out."""
 
-    # Defaults on the class: an instance pays only for what differs, on every request.
-    _handle: Handle | None = None
-    _exchange: Exchange | None = None
-    _relay: Relay | Gather | None = None
-    _answer: list[bytes] | None = None
-    _size = 0
-    _status = 0
     _retry_after: int | None = None
-    _opened = False
     _paused = False
-    _native = False
     _reassured = 0.0
-    _admitted = ""
-
-    def __init__(
-        self, gateway: "Gateway", caller: Caller, question: ask.Question, credential: Credential, request_id: str
-    ) -> None:
-        self._gateway = gateway
-        self._caller = caller
-        self._question = question
-        self._credential = credential
-        self._request_id = request_id
-        order = question.entities or traffic.order(question.endpoint, random.random)
-        self._entity, self._left = order[0], order[1:]
-        self._started = gateway.loop.time()
-
-    def start(self) -> None:
-        """Send to the first served entity.  Raises TeselaError when nothing could be sent."""
-        while True:
-            try:
-                self._send()
-            except TeselaError as error:
-                # A full local model counts as a failure of this entity alone: the next may have room.
-                if not ((error.retryable or isinstance(error, RateLimited)) and self._left):
-                    raise
-                self._next()
-            else:
-                return
-
-    def _next(self) -> None:
-        self._entity, self._left = self._left[0], self._left[1:]
-
-    def _send(self) -> None:
-        question, entity, gateway = self._question, self._entity, self._gateway
-        upstream = entity.upstream
-        if upstream.limit:
-            self._admitted = admit(gateway.in_flight, entity, question.endpoint.name)
-        try:
-            provider = gateway.providers[entity.provider]
-            translation = provider.translations[question.task]
-            # The last entity may have the caller's document; one that others may still need is copied.
-            document = dict(question.document) if self._left else question.document
-            if question.echo is not None and question.door.native is not None:
-                exchange = native.exchange(question, provider, upstream, int(time.time()), self._answer_id())
-                self._native = exchange.native
-            elif translation is None:
-                exchange = unified(question.task, document, question.streaming, upstream)
-            else:
-                answer_id, created = self._answer_id(), int(time.time())
-                exchange = translation(Call(question.task, document, question.streaming, upstream, created, answer_id))
-            self._exchange = exchange
-            self._relay = (
-                reader(exchange, question, self._answer_id(), int(time.time())) if exchange.streaming else None
-            )
-            transport = gateway.transports[upstream.origin.scheme]
-            self._handle = transport.send(upstream, exchange.path, exchange.headers, exchange.body, self)
-        except BaseException:
-            self._dismiss()
-            raise
-
-    def _dismiss(self) -> None:
-        if self._admitted:
-            self._gateway.in_flight[self._admitted] -= 1
-            self._admitted = ""
 
     def on_head(self, status: int, headers: Headers) -> None:
         self._status = status
         if status >= 400:
-            self._retry_after = retry_after(headers)
+            self._retry_after = retry_after(headers, time.time)
             return
         if (wrong := objection(status, headers, self._relay is not None)) is not None:
             self._give_up(wrong)
@@ -170,15 +92,20 @@ class Invocation:
                 body = exchange.answer(body)
             elif not body.startswith(b"{"):
                 no_object(body)
-            self._answered(body, usage.find(body))
+            counted = usage.find(body)
+            if counted is None:
+                # Nearly every answer has its usage; what has none may be an error under a status of 200.
+                raise_if_failure(body)
+            self._answered(body, counted)
         except Exception as exc:
             self.on_failure(boundary(exc, self._request_id))
 
     def _answered(self, body: bytes, counted: usage.Usage | None) -> None:
         """The whole answer is there, in the unified form."""
         question = self._question
-        if (question.echo is not None and not self._native) or question.door.manners is Manners.DATABRICKS:
-            body = question.answer(body, self._answer_id(), int(time.time()))
+        own = question.echo is not None and not (self._exchange is not None and self._exchange.native)
+        if own or question.door.manners is Manners.DATABRICKS:
+            body = question.answer(body, answer_id(self._request_id), int(time.time()))
         self._over(200, counted)
         if not self._opened:
             self._caller.answer(200, self._lines(b"application/json"), body)
@@ -199,6 +126,9 @@ class Invocation:
 
     def _open_stream(self) -> None:
         self._opened = True
+        if self._probe is not None:
+            # A long answer would keep the others waiting.
+            self._well()
         self._caller.open(200, self._lines(b"text/event-stream\r\ncache-control: no-cache"))
 
     def _finish_stream(self, relay: Relay) -> None:
@@ -210,42 +140,17 @@ class Invocation:
         self._over(200, relay.source.usage)
         self._caller.close()
 
-    def on_failure(self, error: TeselaError) -> None:
-        """The attempt failed: another entity when one may be tried, else the caller hears of it."""
-        self._handle = None
-        if self not in self._gateway.under_way:
-            return
-        self._dismiss()
-        if error.retryable and self._left and not self._opened:
-            self._answer, self._size = None, 0
-            try:
-                self._next()
-                self.start()
-            except Exception as exc:
-                self._fail(boundary(exc, self._request_id))
-            return
-        self._fail(error)
-
-    def abandon(self, error: TeselaError) -> None:
-        """Give it up for good: no other entity is tried."""
-        self._left = ()
-        self._give_up(error)
-
-    def _give_up(self, error: TeselaError) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.cancel()
-        self.on_failure(error)
-
     def _lines(self, content_type: bytes) -> bytes:
-        return LINES % (content_type, self._entity.name.encode(), self._request_id.encode())
+        lines = LINES % (content_type, self._entity.name.encode(), self._request_id.encode())
+        return lines if self._trouble is None else lines + self._trouble.lines(self._entity.name)
 
     def _fail(self, error: TeselaError) -> None:
         relay = self._relay
         self._over(error.status, relay.source.usage if relay is not None else None)
         note(error, self._request_id, self._question.endpoint.name, self._entity.name)
         if not self._opened:
-            refuse(self._caller, error, self._request_id, self._question.door)
+            more = self._trouble.lines() if self._trouble is not None else b""
+            refuse(self._caller, error, self._request_id, self._question.door, more)
         elif isinstance(relay, Relay):
             self._caller.send(relay.failure(error))
             self._caller.close()
@@ -274,26 +179,3 @@ class Invocation:
         self._paused = False
         if self._handle is not None:
             self._handle.resume()
-
-    def cancel(self) -> None:
-        """The caller left."""
-        handle, self._handle, relay = self._handle, None, self._relay
-        if self in self._gateway.under_way:
-            if handle is not None:
-                handle.cancel()
-            self._over(499, relay.source.usage if relay is not None else None)
-
-    def _over(self, status: int, counted: usage.Usage | None) -> None:
-        gateway = self._gateway
-        if self._admitted:
-            self._dismiss()
-        gateway.under_way.discard(self)
-        key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
-        gateway.tally.add(key, status, counted)
-
-    def refused(self, error: TeselaError) -> None:
-        """It could not be sent anywhere, and its caller has been told."""
-        self._over(error.status, None)
-
-    def _answer_id(self) -> str:
-        return self._request_id.replace("-", "")

@@ -4,9 +4,9 @@
     decode the body one level              begin
     endpoint, task, permission             begin
     order the served entities              traffic.py
-    admit, translate, send                 Invocation._send, in invocation.py
-    next entity on a failure               Invocation.on_failure, before the first byte to the caller
-    relay, record                          Invocation.on_data, on_end
+    admit, translate, send                 Attempts._send, in attempting.py
+    again, or next entity, on a failure    Attempts.on_failure, before the first byte to the caller
+    relay, record                          Invocation.on_data, on_end, in invocation.py
 
 Everything after the body has arrived is callbacks: the transport calls the invocation, the invocation calls the
 caller.  When the caller leaves, the upstream call is cancelled and what was counted is recorded.
@@ -21,7 +21,9 @@ import msgspec
 from tesela.errors import EngineError, NotFound, PermissionDenied, Unauthenticated, UpstreamUnavailable
 from tesela.gateway import ask
 from tesela.gateway.auth import Sessions, authenticate
+from tesela.gateway.breaker import Terms
 from tesela.gateway.doors import Door, Manners
+from tesela.gateway.health import Health
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.refusal import boundary, refuse
 from tesela.gateway.seams import Caller, Transport
@@ -48,6 +50,7 @@ class Gateway:
         id_prefix: str,
         patience_s: float = PATIENCE_S,
         sessions: Sessions | None = None,
+        terms: Terms | None = None,
     ) -> None:
         self.loop = loop
         self.snapshot = snapshot
@@ -55,6 +58,8 @@ class Gateway:
         self.transports = transports
         self.tally = tally
         self.in_flight: dict[str, int] = {}
+        self.health = Health(terms or Terms(), loop.time)
+        self.ailing = self.health.ailing
         self.under_way: set[Invocation] = set()
         self.patience_s = patience_s
         self.sessions = sessions

@@ -1,4 +1,7 @@
-"""How providers say, in the middle of a stream, that they failed: an event without choices, in one of three shapes."""
+"""How providers say that they failed where the status says that they did not: in mid-stream, or as the whole answer.
+
+It is an object without an answer in it, in one of three shapes.
+"""
 
 import msgspec
 
@@ -48,3 +51,13 @@ def raise_if_error(event: Event) -> None:
         raise UpstreamProtocolError("the provider sent an event that is not a JSON object") from exc
     if found.error_code or event.name == b"error":
         raise UpstreamProtocolError(found.message or _Message().message, reason=found.error_code)
+
+
+ANSWERS = (b'"choices"', b'"data"', b'"output"', b'"content"')
+"""One of these is in every answer."""
+
+
+def raise_if_failure(body: bytes) -> None:
+    """Raises UpstreamProtocolError when a whole answer of status 200, without a usage, is a failure."""
+    if b'"error' in body and not any(key in body for key in ANSWERS):
+        raise_if_error(Event(b"", body))

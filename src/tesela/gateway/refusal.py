@@ -48,9 +48,9 @@ def without_keys(pieces: Iterable[bytes] | None, upstream: Upstream) -> bytes:
     return said
 
 
-def refuse(caller: Caller, error: TeselaError, request_id: str, door: Door) -> None:
-    """Answer with an error, in the shape that the clients at this door read."""
-    caller.answer(error.status, error_lines(error, request_id), error_body(error, request_id, door))
+def refuse(caller: Caller, error: TeselaError, request_id: str, door: Door, more: bytes = b"") -> None:
+    """Answer with an error, in the shape that the clients at this door read; `more` are header lines."""
+    caller.answer(error.status, error_lines(error, request_id) + more, error_body(error, request_id, door))
 
 
 def error_body(error: TeselaError, request_id: str, door: Door | None) -> bytes:

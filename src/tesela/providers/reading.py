@@ -104,6 +104,19 @@ class Reading(msgspec.Struct, frozen=True):
                 raise self.wrong("ignore", f"{name!r} cannot be ignored: a request means nothing without it")
         return frozenset(value)
 
+    def with_retries(self) -> "Reading":
+        """The reading without the setting `retries`, which means the same to every provider: how often this model is
+        asked again after a failure, where that is not `retries.count` of the whole server."""
+        if "retries" not in self.config:
+            return self
+        count = self.config["retries"]
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_RETRIES:
+            raise self.wrong("retries", f"must be a whole number from 0 to {MAX_RETRIES}")
+        rest = {key: value for key, value in self.config.items() if key != "retries"}
+        retries = msgspec.structs.replace(self.timeouts.retries, count=count)
+        timeouts = msgspec.structs.replace(self.timeouts, retries=retries)
+        return msgspec.structs.replace(self, config=rest, timeouts=timeouts)
+
     def _resolved(self, key: str, value: str) -> str:
         if stored := _STORED.match(value):
             reference = f"{{{{secrets/{stored[1]}/{stored[2]}}}}}"
@@ -124,6 +137,7 @@ class Reading(msgspec.Struct, frozen=True):
         return found
 
 
+MAX_RETRIES = 5
 NEEDED = frozenset({"model", "messages", "prompt", "input", "stream"})
 _STORED = re.compile(r"^\s*\{\{\s*secrets/([^/{}\s]{1,128})/([^/{}\s]{1,128})\s*\}\}\s*\Z")
 _VARIABLE = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")

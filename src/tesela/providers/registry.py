@@ -62,7 +62,7 @@ def resolve(
     for other in {other.field for other in ROWS.values()} | SETTINGS_FIELDS:
         if other != row.field and getattr(model, other, None) is not None:
             raise ConfigError(f"{place(f'{at}.{other}')}: does not belong to provider {model.provider!r}")
-    reading = Reading(model, config or {}, f"{at}.{row.field}", place, secrets, timeouts, endpoint)
+    reading = Reading(model, config or {}, f"{at}.{row.field}", place, secrets, timeouts, endpoint).with_retries()
     resolved = row.resolve(reading, TASKS[model.task])
     can = PROVIDERS[resolved.provider].translations
     if TASKS[model.task] not in can:
