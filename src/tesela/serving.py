@@ -203,6 +203,13 @@ class Upstream(Struct, frozen=True):
     script: Any = None
     links: dict[str, Any] = msgspec.field(default_factory=dict)
 
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        if self.origin.unix is not None:
+            return f"the local model {self.model!r}"
+        return f"the provider at {self.origin.authority}"
+
     def __repr__(self) -> str:
         return f"Upstream({self.origin.scheme}://{self.origin.authority}{self.base_path}, model={self.model!r})"
 

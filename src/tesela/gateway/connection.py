@@ -99,7 +99,7 @@ class Attempt:
 
     def lateness(self, now: float) -> UpstreamTimeout:
         limits: Timeouts = self.upstream.timeouts
-        name = called(self.upstream)
+        name = self.upstream.called
         if self.sent_at + limits.total_s <= now:
             return UpstreamTimeout(f"{name} did not finish within {limits.total_s:g} s")
         if self.received:
@@ -118,7 +118,7 @@ class Attempt:
             self.retried = True
             self.pools.dial(self)
             return
-        name = called(self.upstream)
+        name = self.upstream.called
         if self.received:
             self.fail(UpstreamProtocolError(f"{name} broke the connection in the middle of its answer"))
         else:
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
             if self._attempt is not attempt:
                 return
             if not self._complete:
-                attempt.fail(UpstreamProtocolError(f"{called(attempt.upstream)} did not answer in HTTP/1.1: {exc}"))
+                attempt.fail(UpstreamProtocolError(f"{attempt.upstream.called} did not answer in HTTP/1.1: {exc}"))
                 return
             # The answer is there as its framing said; only what follows it is not.
             self._overrun = True
@@ -209,9 +209,7 @@ class Connection(asyncio.Protocol):
         """The parser keeps a head until it is whole, however long it gets."""
         self._head_size += read
         if self._head_size > MAX_HEAD:
-            attempt.fail(
-                UpstreamProtocolError(f"{called(attempt.upstream)} sent more than {MAX_HEAD} bytes of headers")
-            )
+            attempt.fail(UpstreamProtocolError(f"{attempt.upstream.called} sent more than {MAX_HEAD} bytes of headers"))
 
     def _finish(self, attempt: Attempt) -> None:
         self._attempt = None
@@ -271,9 +269,3 @@ class Connection(asyncio.Protocol):
         # 1xx answers (RFC 9110, section 15.2) only announce the one that counts.
         if self._status >= 200 and not self._to_the_end:
             self._complete = True
-
-
-def called(upstream: Upstream) -> str:
-    if upstream.origin.unix is not None:
-        return f"the local model {upstream.model!r}"
-    return f"the provider at {upstream.origin.authority}"

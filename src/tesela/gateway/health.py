@@ -22,7 +22,6 @@ from tesela.errors import (
 )
 from tesela.gateway import breaker
 from tesela.gateway.breaker import Breaker, Terms
-from tesela.gateway.connection import called
 from tesela.gateway.traffic import SHUT
 from tesela.serving import Endpoint, ServedEntity, Upstream
 
@@ -75,7 +74,7 @@ class Health:
         if wait_s > 0:
             since = now - (ailment.breaker.opened or now)
             raise CircuitOpen(
-                f"{called(upstream)} is not called at the moment: its breaker has been open for {since:.0f} s, after "
+                f"{upstream.called} is not called at the moment: its breaker has been open for {since:.0f} s, after "
                 f"{ailment.breaker.failures} of {ailment.breaker.calls} calls failed (the last one: {ailment.why}); "
                 f"the next try is in {wait_s:.0f} s",
                 retry_after_s=math.ceil(wait_s),
@@ -105,12 +104,12 @@ class Health:
             lately = f"{ailment.breaker.failures} of {ailment.breaker.calls} calls failed"
             _log.warning(
                 "%s, model %s: the breaker is open for %g s: %s, the last one: %s",
-                called(upstream), upstream.model, self._terms.open_s, lately, ailment.why,
+                upstream.called, upstream.model, self._terms.open_s, lately, ailment.why,
             )  # fmt: skip
         elif probe is not None:
             _log.warning(
                 "%s, model %s: the breaker stays open for %g s: the probe failed: %s",
-                called(upstream), upstream.model, self._terms.open_s, ailment.why,
+                upstream.called, upstream.model, self._terms.open_s, ailment.why,
             )  # fmt: skip
 
     def answered(self, upstream: Upstream, probe: Ailment | None) -> None:
@@ -120,7 +119,7 @@ class Health:
         if ailment is None:
             return
         if breaker.answered(ailment.breaker, self._terms, now=now, probe=probe is not None):
-            _log.warning("%s, model %s: the breaker is closed again", called(upstream), upstream.model)
+            _log.warning("%s, model %s: the breaker is closed again", upstream.called, upstream.model)
         if self._over(ailment, now):
             self.ailing.pop(key, None)
 

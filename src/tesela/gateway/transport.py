@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tesela.errors import UpstreamTimeout, UpstreamUnavailable
-from tesela.gateway.connection import Attempt, Connection, called
+from tesela.gateway.connection import Attempt, Connection
 from tesela.gateway.dial import Dialer
 from tesela.gateway.seams import Handle, Listener
 from tesela.gateway.tokens import Tokens
@@ -72,7 +72,7 @@ class Pools:
                 connection = await self.dialer.dial(origin, lambda: Connection(self, self.idle(origin)))
         except TimeoutError:
             attempt.dialing = None
-            attempt.fail(UpstreamTimeout(f"no connection to {called(attempt.upstream)} within {limit:g} s"))
+            attempt.fail(UpstreamTimeout(f"no connection to {attempt.upstream.called} within {limit:g} s"))
         except (OSError, ValueError) as exc:  # a host that is no name at all is a ValueError
             attempt.dialing = None
             attempt.fail(UpstreamUnavailable(_unreachable(attempt.upstream, exc), retry_after_s=1))
@@ -151,4 +151,4 @@ def _head(upstream: Upstream, path: str) -> bytes:
 def _unreachable(upstream: Upstream, exc: OSError | ValueError) -> str:
     if upstream.origin.unix is not None:
         return f"the local model {upstream.model!r} is starting or restarting; try again in a moment"
-    return f"no connection to {called(upstream)}: {getattr(exc, 'strerror', None) or exc}"
+    return f"no connection to {upstream.called}: {getattr(exc, 'strerror', None) or exc}"
