@@ -4,7 +4,7 @@
 from a workspace.  `Origin` and `Upstream` are what remains of a served entity once its references are resolved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Literal
 
 import msgspec
@@ -162,17 +162,50 @@ class Capabilities(Struct, frozen=True):
     defaults: tuple[tuple[str, float], ...] = ()
 
 
+class Step(Struct, frozen=True):
+    """One request of those that lead to a token."""
+
+    upstream: "Upstream"
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Step({self.upstream!r})"
+
+
+class Granted(Struct, frozen=True):
+    """What an issuer gave, and for how many seconds it is good.
+
+    Without `sign` the secret is sent as a bearer; `sign` makes the headers of a request from its host, path, body and
+    time.  `secret` is what of it goes over the wire.
+    """
+
+    secret: str
+    lives_s: float
+    sign: Callable[[str, str, bytes, int], tuple[tuple[str, str], ...]] | None = None
+
+    def __repr__(self) -> str:
+        return f"Granted({self.lives_s:g} s)"
+
+
+Asking = Generator[Step, tuple[int, bytes], Granted]
+"""A conversation with an issuer: it yields what to send, and is sent the status and the body of the answer.  What goes
+wrong on the way is thrown into it."""
+
+
 class TokenSource(Struct, frozen=True):
     """How the short-lived token of a provider is got: a form that is posted (RFC 6749, section 4.4; RFC 7523).
 
     `form` gives the form for the time now, in seconds since the epoch, because an assertion says when it was signed;
-    `key` is equal for equal credentials and tells nothing of them; `issuer` is whom messages name.
+    `key` is equal for equal credentials and tells nothing of them; `issuer` is whom messages name.  `ask` is there for
+    an issuer with whom one form is not enough, and takes its place.
     """
 
     upstream: "Upstream"
     form: Callable[[int], bytes]
     key: str
     issuer: str
+    ask: Callable[[int], Asking] | None = None
 
     def __repr__(self) -> str:
         return f"TokenSource({self.issuer}, {self.upstream!r})"
@@ -185,8 +218,8 @@ class Upstream(Struct, frozen=True):
     how many calls may be in flight from one worker, 0 for no limit; `ignore` names request fields that a translation
     drops instead of refusing them; `query` follows the path of every request; `token` is there when the provider wants
     a short-lived token, which the transport gets and puts into the `authorization` header; `signer` signs each request
-    for a provider that wants that, inside its translation; `script` belongs to the scripted provider; `links` is where
-    the transport keeps what it has worked out for each path.
+    for a provider that wants that, inside its translation; `script` belongs to the scripted provider; `method` differs
+    for some issuers of tokens only; `links` is where the transport keeps what it has worked out for each path.
     """
 
     origin: Origin
@@ -201,6 +234,7 @@ class Upstream(Struct, frozen=True):
     token: TokenSource | None = None
     signer: Any = None
     script: Any = None
+    method: str = "POST"
     links: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property

@@ -422,6 +422,18 @@ def test_the_environment_of_the_server_is_not_for_callers(world: Any) -> None:
     assert "env:SECRET" in refused(world.call("POST", SERVING, body))
 
 
+def test_the_keys_of_the_servers_machine_are_not_for_callers(world: Any) -> None:
+    body = asked()
+    arn = "arn:aws:iam::123456789012:instance-profile/serving"
+    body["config"]["served_entities"][0]["external_model"] = {
+        "name": "amazon.nova-lite-v1:0", "provider": "amazon-bedrock", "task": "llm/v1/chat",
+        "amazon_bedrock_config": {"aws_region": "us-east-1", "instance_profile_arn": arn},
+    }  # fmt: skip
+    told = refused(world.call("POST", SERVING, body))
+    assert "instance_profile_arn: would use the keys of the server's own machine" in told
+    assert world.store.endpoints.list() == ()
+
+
 def actor_of(principal: Any) -> Any:
     from tesela.records import Actor
 

@@ -574,6 +574,7 @@ def test_embeddings_that_cannot_be(model: str, fields: Part, at: str) -> None:
 
 # ------------------------------------------------------------ settings and the wire
 
+PROFILE = "arn:aws:iam::123456789012:instance-profile/serving"
 KEYS = {"aws_access_key_id": "env:ID", "aws_secret_access_key": "env:SECRET"}
 SECRETS = {"env:ID": "AKID1", "env:SECRET": "very-secret", "env:SESSION": "session-1"}
 
@@ -607,8 +608,9 @@ def test_settings() -> None:
         (KEYS, "must be a region"),
         ({**KEYS, "aws_region": "evil.example.com/"}, "is not a region"),
         ({"aws_region": "us-east-1"}, "exactly one of aws_access_key_id"),
-        ({"aws_region": "us-east-1", "instance_profile_arn": "arn:x"}, "keys from a machine of Amazon's"),
-        ({"aws_region": "us-east-1", "uc_service_credential_name": "x"}, "keys from Unity Catalog"),
+        ({"aws_region": "us-east-1", "instance_profile_arn": "arn:x"}, "is not the ARN of an instance profile"),
+        ({**KEYS, "aws_region": "us-east-1", "instance_profile_arn": PROFILE}, "not both"),
+        ({"aws_region": "us-east-1", "uc_service_credential_name": "x"}, "there is no Unity Catalog"),
         ({**KEYS, "aws_region": "us-east-1", "bedrock_provider": "meta"}, "must be one of anthropic"),
         ({**KEYS, "aws_region": "us-east-1", "aws_regoin": "x"}, "did you mean 'aws_region'"),
         ({**KEYS, "aws_region": "us-east-1", "aws_secret_access_key": "x"}, "must be a reference"),
@@ -620,6 +622,24 @@ def test_settings_that_cannot_work(config: Part, words: str) -> None:
         read(**config)
     assert words in caught.value.message
     assert "very-secret" not in caught.value.message
+
+
+def test_the_keys_of_the_machine() -> None:
+    upstream = read(aws_region="us-east-1", instance_profile_arn=PROFILE)
+    assert (upstream.signer, upstream.headers) == (None, ())
+    assert upstream.token is not None
+    assert upstream.token.ask is not None
+    assert exchange(upstream=upstream).headers == (), "the transport signs, when it has the keys"
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["amazon.titan-text-express-v1", "ai21.j2-mid-v1", "cohere.command-text-v14", "anthropic.claude-v2:1"],
+)
+def test_models_that_amazon_retired_are_refused(model: str) -> None:
+    with pytest.raises(ConfigError, match=r"can no longer be called: Amazon retired it in 2025"):
+        read(model, aws_region="us-east-1", **KEYS)
+    assert read("cohere.command-r-v1:0", aws_region="us-east-1", **KEYS).model
 
 
 @looped

@@ -49,6 +49,12 @@ def _place(path: str, text: str) -> None:
             param=path,
         )
     field = path.rpartition(".")[2]
+    if field == "instance_profile_arn":
+        raise InvalidRequest(
+            f"{path}: would use the keys of the server's own machine, which only the configuration file may; give "
+            "aws_access_key_id and aws_secret_access_key",
+            param=path,
+        )
     if not _REFERENCE.match(text) or field in KEYS:
         return
     key = field.removesuffix("_plaintext")

@@ -4,23 +4,18 @@ One request for a token is under way at a time for each set of credentials, howe
 comes while a token is about to end goes out with it and has it renewed beside; only a call without any token waits.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tesela.errors import (
-    TeselaError,
-    UpstreamProtocolError,
-    UpstreamUnauthorized,
-    UpstreamUnavailable,
-)
+from tesela.errors import TeselaError, UpstreamProtocolError
 from tesela.gateway.seams import Handle, Headers, Listener, Transport
-from tesela.serving import TokenSource, Upstream
+from tesela.providers.tokens import asking
+from tesela.serving import Granted, Step, TokenSource, Upstream
 
-USUAL_S = 300.0
-"""How long a token is good for when its issuer does not say (RFC 6749, section 5.1, only recommends that)."""
 RENEW_S = 300.0
 """How long before its end a token is renewed, where it lives long enough."""
 SPARE_S = 30.0
@@ -31,23 +26,10 @@ MAX_TOLD = 1024 * 1024
 _log = logging.getLogger("tesela.gateway")
 
 
-class _Told(msgspec.Struct):
-    access_token: str
-    expires_in: float = USUAL_S
-
-
-class _Refusal(msgspec.Struct):
-    error: str = ""
-
-
-_told = msgspec.json.Decoder(_Told, strict=False)
-_refusal = msgspec.json.Decoder(_Refusal)
-
-
 class Held(msgspec.Struct, frozen=True):
     """A token, and until when (loop time) it is fresh and may be used."""
 
-    token: str
+    granted: Granted
     fresh_until: float
     good_until: float
 
@@ -73,19 +55,22 @@ class Tokens:
         asked = self._asked.get(source.key)
         if asked is None and not (usable and held is not None and now < held.fresh_until):
             asked = _Asked(self, source)
-            asked.begin()
             self._asked[source.key] = asked
+            asked.begin()
         call = _Call(self, upstream, path, headers, body, listener)
         if usable and held is not None:
-            call.go(held.token)
+            call.go(held.granted)
+        elif asked is not None and asked.error is not None:
+            # It ended before anything was sent, and nobody may hear of it from inside `send`.
+            asyncio.get_running_loop().call_soon(call.on_failure, asked.error)
         elif asked is not None:
             asked.waiting.append(call)
         return call
 
-    def got(self, source: TokenSource, told: _Told) -> None:
-        now, lives = self._now(), max(told.expires_in, 0.0)
+    def got(self, source: TokenSource, granted: Granted) -> None:
+        now, lives = self._now(), max(granted.lives_s, 0.0)
         fresh, good = lives - min(RENEW_S, lives / 2), lives - min(SPARE_S, lives / 10)
-        self._held[source.key] = Held(told.access_token, now + fresh, now + good)
+        self._held[source.key] = Held(granted, now + fresh, now + good)
 
     def over(self, source: TokenSource) -> None:
         self._asked.pop(source.key, None)
@@ -93,29 +78,39 @@ class Tokens:
     def refused(self, source: TokenSource, token: str) -> None:
         """The provider did not take the token: it was revoked, and the next call gets another."""
         held = self._held.get(source.key)
-        if held is not None and held.token == token:
+        if held is not None and held.granted.secret == token:
             del self._held[source.key]
 
 
 class _Asked:
-    """One request for a token, and the calls that wait for it.  It is the listener of its transport."""
+    """One conversation for a token, and the calls that wait for it.  It is the listener of its transport."""
 
     def __init__(self, tokens: Tokens, source: TokenSource) -> None:
         self.waiting: list[_Call] = []
+        self.error: TeselaError | None = None
         self._tokens = tokens
         self._source = source
+        self._asking = asking(source, int(time.time()))
         self._handle: Handle | None = None
         self._status = 0
         self._body = bytearray()
 
     def begin(self) -> None:
-        form = self._source.form(int(time.time()))
-        self._handle = self._tokens.transport.send(self._source.upstream, "", (), form, self)
+        self._next(lambda: next(self._asking))
+
+    def _next(self, go_on: Callable[[], Step]) -> None:
+        try:
+            step = go_on()
+        except StopIteration as over:
+            self._got(over.value)
+        except TeselaError as error:
+            self._fail(error)
+        else:
+            self._body.clear()
+            self._handle = self._tokens.transport.send(step.upstream, "", step.headers, step.body, self)
 
     def on_answer(self, body: bytes) -> None:
-        self._status = 200
-        self._body += body
-        self.on_end()
+        self._next(lambda: self._asking.send((200, body)))
 
     def on_head(self, status: int, headers: Headers) -> None:
         del headers  # Nothing in them matters here.
@@ -128,41 +123,23 @@ class _Asked:
             self.on_failure(UpstreamProtocolError(f"{self._source.issuer} answered with more than {MAX_TOLD} bytes"))
 
     def on_end(self) -> None:
-        source = self._source
-        if self._status != 200:
-            self.on_failure(self._objection())
-            return
-        try:
-            told = _told.decode(self._body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.on_failure(UpstreamProtocolError(f"{source.issuer} was asked for a token and answered without one"))
-            return
-        if not told.access_token.isascii() or not told.access_token.isprintable() or not told.access_token.strip():
-            self.on_failure(UpstreamProtocolError(f"{source.issuer} gave a token that cannot be sent"))
-            return
-        self._tokens.got(source, told)
-        self._tokens.over(source)
-        for call in self.waiting:
-            call.go(told.access_token)
-
-    def _objection(self) -> TeselaError:
-        """A 4xx is about the credentials, whatever else the issuer means: the request is always the same."""
-        issuer, status = self._source.issuer, self._status
-        if 400 <= status < 500 and status not in (408, 429):
-            try:
-                word = _refusal.decode(self._body).error
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                word = ""
-            named = f"status {status}, {word[:100]}" if word.isprintable() and word else f"status {status}"
-            text = f"{issuer} refused this endpoint's credentials ({named}); the endpoint's owner must mend them"
-            return UpstreamUnauthorized(text, upstream_status=status)
-        text = f"{issuer} gave no token for this endpoint (status {status})"
-        return UpstreamUnavailable(text, retry_after_s=1, upstream_status=status)
+        told = (self._status, bytes(self._body))
+        self._next(lambda: self._asking.send(told))
 
     def on_failure(self, error: TeselaError) -> None:
+        self._next(lambda: self._asking.throw(error))
+
+    def _got(self, granted: Granted) -> None:
+        self._tokens.got(self._source, granted)
+        self._tokens.over(self._source)
+        for call in self.waiting:
+            call.go(granted)
+
+    def _fail(self, error: TeselaError) -> None:
+        self.error = error
         self._tokens.over(self._source)
         if not self.waiting:
-            _log.warning("a token could not be renewed: %s", error.message)
+            _log.warning("a token could not be had: %s", error.message)
         for call in self.waiting:
             call.on_failure(error)
 
@@ -189,12 +166,17 @@ class _Call:
         self._paused = False
         self._cancelled = False
 
-    def go(self, token: str) -> None:
+    def go(self, granted: Granted) -> None:
         if self._cancelled:
             return
-        self._token = token
+        self._token = granted.secret
         plain = msgspec.structs.replace(self._upstream, token=None)
-        headers = (*self._headers, ("authorization", f"Bearer {token}"))
+        if granted.sign is None:
+            added: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {granted.secret}"),)
+        else:
+            host, path = plain.origin.authority, plain.base_path + self._path
+            added = granted.sign(host, path, self._body, int(time.time()))
+        headers = (*self._headers, *added)
         self._handle = self._tokens.transport.send(plain, self._path, headers, self._body, self)
         if self._paused:
             self._handle.pause()

@@ -139,7 +139,7 @@ class Link:
 
 def _head(upstream: Upstream, path: str) -> bytes:
     query = f"?{upstream.query}" if upstream.query else ""
-    lines = [f"POST {upstream.base_path}{path}{query} HTTP/1.1", f"host: {upstream.origin.authority}"]
+    lines = [f"{upstream.method} {upstream.base_path}{path}{query} HTTP/1.1", f"host: {upstream.origin.authority}"]
     lines += [f"{field}: {content}" for field, content in upstream.headers]
     if all(field != "content-type" for field, _ in upstream.headers):
         lines.append("content-type: application/json")

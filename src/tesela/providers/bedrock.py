@@ -4,12 +4,13 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 in `additionalModelRequestFields`; the model stands in the path, which the upstream's base path ends with.
 """
 
+import os
 import re
 from typing import Any
 from urllib.parse import quote
 
-from tesela.errors import InvalidRequest
-from tesela.providers import asked, bedrock_embeddings, bedrock_messages
+from tesela.errors import ConfigError, InvalidRequest
+from tesela.providers import asked, bedrock_embeddings, bedrock_keys, bedrock_messages
 from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.bedrock_answer import BedrockChunks, failure, whole
 from tesela.providers.compatible import address, header
@@ -17,7 +18,7 @@ from tesela.providers.eventstream import EventStream
 from tesela.providers.fields import Fields, passed, unsupported
 from tesela.providers.reading import Reading, Resolved
 from tesela.providers.sigv4 import Signer
-from tesela.serving import Upstream
+from tesela.serving import TokenSource, Upstream
 from tesela.wire.document import Document, encode, raw, text, value
 from tesela.wire.tasks import Task
 
@@ -45,7 +46,7 @@ def chat(call: Call) -> Exchange:
 
 
 def completions(call: Call) -> Exchange:
-    """The prompt is what the user says: Converse reaches the older families, too."""
+    """The prompt is what the user says."""
     rest = passed(call.document, COMPLETIONS, call.upstream.ignore)
     content = [{"text": asked.prompt(call.document, "Bedrock")}]
     return _exchange(call, {"messages": [{"role": "user", "content": content}]}, rest, "")
@@ -237,21 +238,29 @@ KEYS = tuple(
     for name in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
     for twin in ("", "_plaintext")
 )
-UNREACHABLE = {
-    "instance_profile_arn": "a machine of Amazon's",
-    "uc_service_credential_name": "Unity Catalog",
+RETIRED = {
+    "amazon.titan-text-": "Titan's text models",
+    "ai21.j2-": "Jurassic-2",
+    "cohere.command-text-": "Command",
+    "cohere.command-light-text-": "Command Light",
+    "anthropic.claude-v2": "Claude 2",
+    "anthropic.claude-instant-": "Claude Instant",
 }
-"""Where a workspace gets keys that it is not given."""
+"""Families whose own form only InvokeModel took; the last of them ended in August 2025:
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-lifecycle.html"""
 FAMILIES = ("anthropic", "cohere", "ai21labs", "amazon")
 
 
 def resolve(reading: Reading, task: Task) -> Resolved:
     """`aws_session_token` and `amazon_bedrock_api_base` are ours: keys that end, and an address of one's own."""
-    for name, place in UNREACHABLE.items():
-        if reading.config.get(name) is not None:
-            text = f"keys from {place} cannot be had here; give aws_access_key_id and aws_secret_access_key"
-            raise reading.wrong(name, text)
-    reading.only("aws_region", "bedrock_provider", *KEYS, "amazon_bedrock_api_base", "ignore")
+    if reading.config.get("uc_service_credential_name") is not None:
+        text = "there is no Unity Catalog here to get keys from; give aws_access_key_id and aws_secret_access_key"
+        raise reading.wrong("uc_service_credential_name", f"{text}, or an instance_profile_arn")
+    reading.only("aws_region", "bedrock_provider", *KEYS, "instance_profile_arn", "amazon_bedrock_api_base", "ignore")
+    for beginning, label in RETIRED.items():
+        if reading.model.name.startswith(beginning):
+            text = f"{label} can no longer be called: Amazon retired it in 2025; name a model that Converse serves"
+            raise reading.wrong("", f"{reading.model.name!r}: {text}")
     region = reading.required("aws_region", "must be a region such as us-east-1")
     if not _REGION.match(region):
         raise reading.wrong("aws_region", f"{region!r} is not a region such as us-east-1")
@@ -266,10 +275,22 @@ def resolve(reading: Reading, task: Task) -> Resolved:
         raise reading.wrong("amazon_bedrock_api_base", f"must be an address such as https://{host('us-east-1')}")
     place = f"{path}/model/{quote(reading.model.name, safe='')}"
     name = reading.model.name
-    upstream = Upstream(
-        origin, name, place, (), reading.timeouts, ignore=reading.ignore(), signer=_signer(reading, region)
-    )
+    arn, signer, token = reading.text("instance_profile_arn"), None, None
+    if arn is None:
+        signer = _signer(reading, region)
+    elif any(reading.config.get(key) for key in KEYS):
+        raise reading.wrong("", "give instance_profile_arn or keys, not both")
+    else:
+        token = _machine(reading, arn, region)
+    upstream = Upstream(origin, name, place, (), reading.timeouts, ignore=reading.ignore(), signer=signer, token=token)
     return Resolved(BEDROCK.name, frozenset({task}), upstream)
+
+
+def _machine(reading: Reading, arn: str, region: str) -> TokenSource:
+    try:
+        return bedrock_keys.source(arn, region, os.environ)
+    except ConfigError as exc:
+        raise reading.wrong("instance_profile_arn", exc.message) from exc
 
 
 def _signer(reading: Reading, region: str) -> Signer:
