@@ -6,7 +6,7 @@ from tesela.errors import TeselaError, UpstreamProtocolError
 from tesela.gateway.attempting import Attempts
 from tesela.gateway.doors import Manners
 from tesela.gateway.heads import NOT_A_STREAM, no_object, objection, retry_after
-from tesela.gateway.midstream import raise_if_failure
+from tesela.gateway.midstream import raise_if_no_answer
 from tesela.gateway.refusal import boundary, note, refuse, without_keys
 from tesela.gateway.relay import Gather, Relay
 from tesela.gateway.seams import Headers
@@ -93,9 +93,8 @@ class Invocation(Attempts):
             elif not body.startswith(b"{"):
                 no_object(body)
             counted = usage.find(body)
-            if counted is None:
-                # Nearly every answer has its usage; what has none may be an error under a status of 200.
-                raise_if_failure(body)
+            if counted is None or len(body) > usage.SMALL:
+                raise_if_no_answer(body, counted)
             self._answered(body, counted)
         except Exception as exc:
             self.on_failure(boundary(exc, self._request_id))

@@ -6,6 +6,7 @@ It is an object without an answer in it, in one of three shapes.
 import msgspec
 
 from tesela.errors import UpstreamProtocolError
+from tesela.wire import usage
 from tesela.wire.sse import DONE, Event
 
 CUT = "the provider ended its stream in the middle of the answer"
@@ -57,7 +58,17 @@ ANSWERS = (b'"choices"', b'"data"', b'"output"', b'"content"')
 """One of these is in every answer."""
 
 
-def raise_if_failure(body: bytes) -> None:
-    """Raises UpstreamProtocolError when a whole answer of status 200, without a usage, is a failure."""
-    if b'"error' in body and not any(key in body for key in ANSWERS):
+def raise_if_no_answer(body: bytes, counted: usage.Usage | None) -> None:
+    """Raises UpstreamProtocolError when a whole answer of status 200 is a failure, or was cut short.
+
+    Small answers with a usage have been decoded to find it.  In a large one the object that holds the usage must be
+    closed behind it; only one that does not look so, or has none, is gone through.
+    """
+    tail = body[body.rfind(usage.KEY) :] if counted is not None else b""
+    if tail.count(b"}") <= tail.count(b"{"):
+        try:
+            _raw.decode(body)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise UpstreamProtocolError("the provider's answer is not whole: its JSON has no end") from exc
+    if counted is None and b'"error' in body and not any(key in body for key in ANSWERS):
         raise_if_error(Event(b"", body))
