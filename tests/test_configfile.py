@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tesela.configfile import Places, parse
+from tesela.configfile import parse
 from tesela.errors import ConfigError
+from tesela.places import Places
 
 WORDS = "a|b|: |- |\n|  |[|]|{|}|, |&x |*x|<<: |!!int |!!bool |>|'|\"|#|? "
 WORDS += "|1|.5|0x|1_0|~|---\n|...|%|@|\t|\0|2026-13-99|.nan|1:60|=|é"

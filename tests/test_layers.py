@@ -15,7 +15,7 @@ LAYERS = (
     ("snapshot",),
     ("records", "grants", "sizing"),
     ("signed",),
-    ("configfile", "settings", "config", "catalogue", "addresses"),
+    ("places", "configfile", "settings", "config", "catalogue", "addresses"),
     ("endpoint_build",),
     ("snapshot_build",),
     ("store", "bell", "told"),
@@ -31,7 +31,8 @@ LAYERS = (
 import each other, but for the pairs below."""
 BESIDE = {
     ("serving", "wire"),
-    ("configfile", "settings"), ("config", "configfile"), ("config", "settings"), ("addresses", "config"),
+    ("configfile", "settings"), ("configfile", "places"),
+    ("config", "places"), ("config", "configfile"), ("config", "settings"), ("addresses", "config"),
     ("addresses", "settings"), ("catalogue", "configfile"),
     # What was counted is handed over as a plain object that the gateway adds to.
     ("gateway", "telemetry"),

@@ -7,10 +7,10 @@ import pytest
 
 from tesela import serve
 from tesela.addresses import EngineAddress
-from tesela.configfile import Places
 from tesela.control.serving_config import Asked
 from tesela.control.serving_shape import New, read
 from tesela.endpoint_build import Surroundings, build_endpoint
+from tesela.places import Places
 from tesela.serving import ExternalModel, ServingEndpoint, Timeouts
 from tesela.told import Start
 

@@ -13,9 +13,9 @@ from tests.fakes import contents
 from tesela.addresses import EngineAddress
 from tesela.catalogue import borrowed_names
 from tesela.config import Config, load
-from tesela.configfile import Places
 from tesela.endpoint_build import ENDPOINT_NAME, endpoint_id, shares
 from tesela.errors import ConfigError
+from tesela.places import Places
 from tesela.records import StoredEndpoint
 from tesela.serving import Capabilities, Endpoint, Route, TrafficConfig
 from tesela.snapshot import Credential, Principal, Snapshot

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 from msgspec import inspect
 
 from tesela import serving
-from tesela.configfile import Places, nearest, read
 from tesela.errors import ConfigError
+from tesela.places import Places, nearest
 from tesela.settings import Breaker, Retries, Settings, Timeouts
 from tesela.wire.tasks import Task
 
@@ -56,6 +55,11 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     With no path the variable TESELA_CONFIG is asked, then `tesela.yaml` in the current folder.  Raises ConfigError
     whose one sentence says where and what.
     """
+    # Only who reads the configuration needs these; workers are given what was read.
+    import platformdirs
+
+    from tesela.configfile import read
+
     file = _file(path, environ)
     values, lines = read(file) if file is not None else ({}, {})
     origins: dict[str, str] = {}

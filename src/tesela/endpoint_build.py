@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from tesela.addresses import EngineAddress
-from tesela.configfile import Places, nearest
 from tesela.errors import ConfigError
+from tesela.places import Places, nearest
 from tesela.providers.registry import resolve
 from tesela.serving import (
     Endpoint,

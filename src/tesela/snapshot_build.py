@@ -14,7 +14,6 @@ import msgspec
 from tesela.addresses import EngineAddress, attached
 from tesela.catalogue import BorrowedName, borrowed_names
 from tesela.config import Config
-from tesela.configfile import Places
 from tesela.endpoint_build import (
     Surroundings,
     build_endpoint,
@@ -25,6 +24,7 @@ from tesela.endpoint_build import (
 )
 from tesela.errors import ConfigError
 from tesela.grants import grants
+from tesela.places import Places
 from tesela.records import Contents, StoredEndpoint
 from tesela.serving import Endpoint, EndpointConfig, Route, ServedEntityInput, ServingEndpoint, TrafficConfig
 from tesela.sizing import size_of

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from starlette.requests import Request
 
-from tesela.configfile import Places
 from tesela.endpoint_build import Surroundings
 from tesela.errors import PermissionDenied, Unauthenticated
+from tesela.places import Places
 from tesela.records import Actor
 from tesela.serving import Timeouts
 from tesela.snapshot import Credential, Principal, Snapshot

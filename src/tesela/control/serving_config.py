@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tesela.configfile import Places
 from tesela.control.serving_secrets import references
 from tesela.control.serving_shape import Config, Entity, Gateway, New, Settings, kept, read
 from tesela.endpoint_build import Surroundings, build_endpoint, default_name, local_name
 from tesela.errors import ConfigError, InvalidRequest
+from tesela.places import Places
 from tesela.serving import Endpoint, Route, ServingEndpoint, TrafficConfig
 from tesela.snapshot import Principal
 

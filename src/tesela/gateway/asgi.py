@@ -69,7 +69,9 @@ class Application:
         headers = dict(scope["headers"])
         door = doors.find(scope["raw_path"])
         if door is not None and door.native is not None:
-            door = native.enter(door, headers)
+            door = native.enter(door._replace(query=scope["query_string"]), headers)
+        elif scope["raw_path"].startswith(doors.GEMINI_MODELS):
+            native.bear(headers, b"x-goog-api-key")
         credential: Credential | None = None
         try:
             credential = self._gateway.authenticate(headers.get(b"authorization"))

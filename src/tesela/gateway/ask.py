@@ -5,6 +5,7 @@ Pure.  What is checked here holds for every provider; what only some models can 
 
 import contextlib
 import re
+from typing import Any
 
 import msgspec
 
@@ -13,9 +14,10 @@ from tesela.gateway import traffic
 from tesela.gateway.doors import Door, Manners
 from tesela.serving import Endpoint, ServedEntity
 from tesela.snapshot import Credential, Snapshot
-from tesela.wire import messages, responses
+from tesela.wire import responses
 from tesela.wire.document import Document, decode, raw, value
-from tesela.wire.tasks import FIELD, Task
+from tesela.wire.native_forms import NATIVE_FORMS, Events, NativeForm
+from tesela.wire.tasks import FIELD, Native, Task
 
 MAX_USAGE_CONTEXT = 10 * 1024
 """Bytes of `usage_context`, as Databricks documents it."""
@@ -25,7 +27,7 @@ class Question(msgspec.Struct):
     """One request, understood.  `entities` is given when one was asked for by name.
 
     `task` is the one that is sent upstream; `echo` is there when the caller speaks another API than the model behind,
-    which is asked in chat.
+    and keeps what an answer must know of the request.
     """
 
     door: Door
@@ -35,27 +37,37 @@ class Question(msgspec.Struct):
     document: Document
     streaming: bool
     show_usage: bool
-    echo: responses.Echo | messages.Asked | None = None
+    echo: Any = None
 
-    def events(self, request_id: str, created: int) -> responses.ResponseEvents | messages.MessageEvents | None:
+    @property
+    def form(self) -> NativeForm | None:
+        """The provider's own API that the caller speaks."""
+        native = self.door.native
+        return None if native is None else NATIVE_FORMS[native]
+
+    def events(self, request_id: str, created: int) -> Events | None:
         """The state of a stream in another API, or None when chunks go out as they are."""
-        echo = self.echo
-        if isinstance(echo, messages.Asked):
-            return messages.MessageEvents(echo, request_id)
-        return None if echo is None else responses.ResponseEvents(echo, request_id, created)
+        if self.echo is None:
+            return None
+        form = self.form
+        if form is not None:
+            return form.events(self.echo, request_id)
+        return responses.ResponseEvents(self.echo, request_id, created)
 
     @property
     def sign(self) -> bytes:
         """What tells a caller who waits long that its answer is still being made; empty where nothing can."""
         if self.streaming:
-            return messages.PING if self.door.native is not None else b""
+            form = self.form
+            return b"" if form is None else form.sign
         return b" " if self.door.manners is Manners.DATABRICKS else b""
 
     def answer(self, body: bytes, request_id: str, created: int) -> bytes:
         """A whole answer in the form and manners that the caller expects."""
-        if isinstance(self.echo, messages.Asked):
-            return messages.answer(body, self.echo, request_id)
         if self.echo is not None:
+            form = self.form
+            if form is not None:
+                return form.answer(body, self.echo, request_id)
             return responses.answer(body, self.echo, request_id, created)
         if self.door.manners is Manners.DATABRICKS:
             return with_finish_reason(body)
@@ -116,24 +128,43 @@ def read(snapshot: Snapshot, door: Door, credential: Credential, body: bytes) ->
         )
     entities = traffic.named(endpoint, door.entity) if door.entity is not None else None
     tasks = (entities or endpoint.entities)[0].tasks
+    if door.native is not None:
+        return _natively(door, door.native, endpoint, document, shape)
     task = door.task or _task(document, tasks, endpoint)
     if "extra_params" in document or "usage_context" in document or "client_request_id" in document:
         _lift(document)
-    echo: responses.Echo | messages.Asked | None = None
+    echo: Any = None
     if task not in tasks:
         if task is not Task.RESPONSES or Task.CHAT not in tasks:
-            can = ", ".join(sorted(tasks))
-            raise Unsupported(f"endpoint {name!r} does not serve {task}; it serves {can}")
+            raise _not_served(endpoint, task, tasks)
         chat = responses.to_chat(document)
         echo = responses.echo(document)
         document, task = chat, Task.CHAT
     elif not getattr(shape, FIELD[task]):
         _missing(shape, FIELD[task])
-    elif door.native is not None:
-        echo = messages.Asked(name)
     streaming = shape.stream is True and task is not Task.EMBEDDINGS
     shows_usage = shape.stream_options is not None and shape.stream_options.include_usage is True
     return Question(door, endpoint, entities, task, document, streaming, shows_usage, echo)
+
+
+def _natively(door: Door, native: Native, endpoint: Endpoint, document: Document, shape: _Shape) -> Question:
+    """A request in a provider's own form; its fields are looked at where it is translated."""
+    form = NATIVE_FORMS[native]
+    _lift(document)
+    tasks = endpoint.entities[0].tasks
+    if form.task not in tasks:
+        raise _not_served(endpoint, form.task, tasks)
+    if form.streaming is None and not shape.messages:
+        _missing(shape, "messages")
+    if native is Native.STREAM_GENERATE and b"alt=sse" not in door.query:
+        raise Unsupported("streamGenerateContent answers in server-sent events here: add ?alt=sse to the address")
+    streaming = shape.stream is True if form.streaming is None else form.streaming
+    asked = form.asked(document, endpoint.name)
+    return Question(door, endpoint, None, form.task, document, streaming, show_usage=True, echo=asked)
+
+
+def _not_served(endpoint: Endpoint, task: Task, tasks: frozenset[Task]) -> Unsupported:
+    return Unsupported(f"endpoint {endpoint.name!r} does not serve {task}; it serves {', '.join(sorted(tasks))}")
 
 
 def _missing(shape: _Shape, field: str) -> None:

@@ -7,7 +7,8 @@ from tesela.errors import InternalError, TeselaError, UpstreamError
 from tesela.gateway.doors import Door
 from tesela.gateway.seams import Caller
 from tesela.serving import Upstream
-from tesela.wire import messages, problem
+from tesela.wire import problem
+from tesela.wire.native_forms import NATIVE_FORMS
 
 MAX_NOTE = 2000
 """Characters of a provider's message that go to the log."""
@@ -54,8 +55,9 @@ def refuse(caller: Caller, error: TeselaError, request_id: str, door: Door, more
 
 
 def error_body(error: TeselaError, request_id: str, door: Door | None) -> bytes:
-    native = door is not None and door.native is not None
-    return messages.failure(error, request_id) if native else problem.body(error)
+    if door is None or door.native is None:
+        return problem.body(error)
+    return NATIVE_FORMS[door.native].failure(error, request_id)
 
 
 def last_answer(error: TeselaError, request_id: str) -> bytes:

@@ -85,4 +85,4 @@ class Watch:
 
 LOOKED_AT = frozenset({b"message_start", b"message_delta", b"message_stop", b"error"})
 
-CALLS: Mapping[Native, Translation] = {Native.MESSAGES: messages, Native.COUNT_TOKENS: count_tokens}
+CALLS: Mapping[Native, Translation] = {Native.MESSAGES: messages, Native.COUNT_MESSAGE_TOKENS: count_tokens}

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tesela.errors import InvalidRequest, UpstreamProtocolError
-from tesela.providers import asked, gemini, gemini_answer
+from tesela.providers import asked, gemini, gemini_answer, gemini_native
 from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.chunk_writer import embeddings as answer
 from tesela.providers.compatible import address
@@ -131,6 +131,7 @@ VERTEX = Provider(
     "google-cloud-vertex-ai",
     {Task.CHAT: chat, Task.COMPLETIONS: completions, Task.EMBEDDINGS: embeddings},
     gemini_answer.failure,
+    gemini_native.CALLS,
 )
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"

@@ -19,7 +19,12 @@ class Native(StrEnum):
     """A call of a provider's own API that callers may make as it is, whatever stands behind the endpoint."""
 
     MESSAGES = "anthropic/messages"
-    COUNT_TOKENS = "anthropic/messages/count_tokens"
+    COUNT_MESSAGE_TOKENS = "anthropic/messages/count_tokens"
+    GENERATE = "gemini/generateContent"
+    STREAM_GENERATE = "gemini/streamGenerateContent"
+    COUNT_CONTENT_TOKENS = "gemini/countTokens"
+    EMBED = "gemini/embedContent"
+    BATCH_EMBED = "gemini/batchEmbedContents"
 
     __hash__ = str.__hash__
 

@@ -46,6 +46,20 @@ class _Responses(msgspec.Struct):
     cache_read_input_tokens: int | None = None
 
 
+class _Metadata(msgspec.Struct):
+    """https://ai.google.dev/api/generate-content#UsageMetadata"""
+
+    promptTokenCount: int | None = None
+    candidatesTokenCount: int | None = None
+    thoughtsTokenCount: int | None = None
+    toolUsePromptTokenCount: int | None = None
+
+
+class _Gemini(msgspec.Struct):
+    usageMetadata: _Metadata
+
+
+_gemini = msgspec.json.Decoder(_Gemini, strict=False)
 _responses = msgspec.json.Decoder(_Responses, strict=False)
 _nullable = msgspec.json.Decoder(_NullableAnswer, strict=False)
 _usage = msgspec.json.Decoder(Usage, strict=False)
@@ -61,7 +75,7 @@ def find(body: bytes) -> Usage | None:
     """
     at = body.rfind(KEY)
     if at < 0:
-        return None
+        return _of_gemini(body) if b'"usageMetadata"' in body else None
     match = _OBJECT.match(body, at) if len(body) > SMALL else None
     try:
         found = _usage.decode(match[1]) if match is not None else _answer.decode(body).usage
@@ -85,6 +99,17 @@ def _of_responses(body: bytes, at: int) -> Usage | None:
         return None
     read = found.input_tokens + (found.cache_creation_input_tokens or 0) + (found.cache_read_input_tokens or 0)
     return Usage(read, found.output_tokens, found.total_tokens or read + found.output_tokens)
+
+
+def _of_gemini(body: bytes) -> Usage | None:
+    """An answer in Gemini's own form, which leaves thoughts out of the answer's tokens."""
+    try:
+        found = _gemini.decode(body).usageMetadata
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    read = (found.promptTokenCount or 0) + (found.toolUsePromptTokenCount or 0)
+    written = (found.candidatesTokenCount or 0) + (found.thoughtsTokenCount or 0)
+    return Usage(read, written, read + written)
 
 
 def _with_nulls(body: bytes) -> Usage | None:
