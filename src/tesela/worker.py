@@ -30,10 +30,10 @@ from tesela.gateway.asgi import Application
 from tesela.gateway.auth import Sessions
 from tesela.gateway.breaker import Terms
 from tesela.gateway.dial import Dialer
-from tesela.gateway.doors import BASES
+from tesela.gateway.doors import BASES, GEMINI_BASES, GEMINI_VERSIONS
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
-from tesela.gateway.models import ENDS, list_models
+from tesela.gateway.models import ENDS, list_for_google, list_models
 from tesela.gateway.player import Player
 from tesela.gateway.protocol import hot_protocol
 from tesela.gateway.seams import Transport
@@ -135,6 +135,13 @@ async def serve(start: Start, ready: int) -> None:
     )
     handler = list_models(gateway, int(workspace.created))
     models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]
+    theirs = list_for_google(gateway)
+    models += [
+        Route(f"{base}/{version}/models{tail}", theirs, methods=["GET"])
+        for base in GEMINI_BASES
+        for version in GEMINI_VERSIONS
+        for tail in ENDS
+    ]
     rest = control.Application(facts, models)
     limits = limits_of(config)
     app = Application(gateway, limits, rest, control.is_public)

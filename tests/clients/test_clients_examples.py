@@ -30,6 +30,7 @@ PRINTS = {
     "langchain_embeddings.py": r"^\d+ dimensions\nclosest: A recipe for a sourdough loaf\.\n$",
     "databricks_openai_client.py": r"\S.*\n\S",
     "anthropic_client.py": r'\S.*\n[1-9]\d* tokens\n.*\S.*\ntool: weather \{"city": "\w+',
+    "gemini_client.py": r'\S.*\n[1-9]\d* tokens\n.*\S.*\ntool: weather \{"city": "\w+',
     "curl.sh": r'"chat.completion".*\ndata: .*data: \[DONE\]\n\n.*"embedding"',
 }
 

@@ -42,7 +42,7 @@ def messages(contents: Any, system: Any) -> list[Part]:
     for position, given in enumerate(contents):
         at = f"contents[{position}]"
         turn = _object(given, at)
-        role = turn.get("role") or "user"
+        role = "user" if turn.get("role") in (None, "") else turn["role"]
         build = ROLES.get(role) if isinstance(role, str) else None
         if build is None:
             raise InvalidRequest(f"'{at}.role' must be user or model, not {role!r}", param=f"{at}.role")

@@ -76,7 +76,9 @@ def _config(config: Form, chat: Document) -> None:
         if given is None or name in READ_TOGETHER:
             continue
         if name in PLAIN:
-            chat[PLAIN[name]] = raw(given)
+            # Its own client writes whole numbers as 3.0 where the API takes any number.
+            whole = int(given) if isinstance(given, float) and name in COUNTS and given.is_integer() else given
+            chat[PLAIN[name]] = raw(whole)
         elif name == "responseModalities":
             if [one for one in elements(given, at) if one != "TEXT"]:
                 raise Unsupported(f"{at!r} can be TEXT alone with this endpoint's model", param=at)
@@ -138,6 +140,7 @@ PLAIN = {
     "responseLogprobs": "logprobs",
     "logprobs": "top_logprobs",
 }
+COUNTS = frozenset({"topK", "candidateCount", "maxOutputTokens", "seed", "logprobs"})
 READ_TOGETHER = frozenset(
     {"responseMimeType", "responseSchema", "responseJsonSchema", "_responseJsonSchema", "thinkingConfig"}
 )
