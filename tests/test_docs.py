@@ -315,6 +315,10 @@ def paths() -> set[str]:
     """Every method and path that answers, HEAD aside."""
     out = {f"POST {path.decode()}" for path in doors.DOORS}
     out |= {f"GET {base}/models{end.replace(':path', '')}" for base in doors.BASES for end in ENDS}
+    for base in doors.GEMINI_BASES:
+        place = f"{base}/{{version}}/models"
+        out |= {f"POST {place}/{{name}}:{method.decode()}" for method in doors.METHODS}
+        out |= {f"GET {place}{end.replace(':path', '')}" for end in ENDS}
     # The handlers look at the facts when they are called, not when the table is made.
     facts: Any = object()
     for route in routes(facts):
