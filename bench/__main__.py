@@ -69,7 +69,7 @@ def main(
     """Measure Tesela beside nginx, in one run, and print one table.
 
     \b
-    python -m bench                          five systems, 15 rounds, about seven minutes
+    python -m bench                          nine systems, 15 rounds, about nine minutes
     python -m bench --quick                  about a minute
     python -m bench --with litellm,portkey   with those two beside
     python -m bench table                    README.md from the newest results

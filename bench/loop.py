@@ -11,9 +11,10 @@ import socket
 import time
 from collections import Counter
 
+from bench.dialects import Dialect, asked
 from bench.figures import summary
 from bench.orders import Loop, Report, Target
-from bench.upstream import ENDING, HEAD, body_end, numbered
+from bench.upstream import beginning, body_end, ending, numbered
 from bench.wire import NUMBERED
 
 # In the request's message, always four digits, so that every stream's request has the same length.
@@ -30,6 +31,7 @@ class _Stream:
         self.received = 0
         self.sent = 0
         self.upstream: socket.socket | None = None
+        self.dialect: Dialect | None = None
         self.rest = b""
         self.socket = socket.create_connection(("127.0.0.1", target.port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -40,10 +42,11 @@ class _Stream:
         if self.upstream is None:
             return
         if self.sent < self.chunks:
-            self.upstream.sendall((HEAD if self.sent == 0 else b"") + numbered(self.sent, time.monotonic_ns()))
+            head = beginning(self.dialect) if self.sent == 0 else b""
+            self.upstream.sendall(head + numbered(self.sent, time.monotonic_ns(), self.dialect))
             self.sent += 1
         else:
-            self.upstream.sendall(ENDING)
+            self.upstream.sendall(ending(self.dialect))
 
 
 class _Run:
@@ -100,12 +103,12 @@ class _Run:
             self.upstreams[fd] = (upstream, data)
             return None
         self.upstreams[fd] = (upstream, data[end:])
-        asked = _ASKED_ID.search(data, 0, end)
-        if asked is None or int(asked[1]) >= len(self.streams):
+        told = _ASKED_ID.search(data, 0, end)
+        if told is None or int(told[1]) >= len(self.streams):
             self.faults["a request that is none of ours"] += 1
             return None
-        stream = self.streams[int(asked[1])]
-        stream.upstream = upstream
+        stream = self.streams[int(told[1])]
+        stream.upstream, stream.dialect = upstream, asked(data)
         return stream
 
     def _read_client(self, fd: int, stream: _Stream) -> _Stream | None:

@@ -198,6 +198,8 @@ def starts(bench: Bench, systems: Mapping[str, System], folders: Mapping[str, Pa
             bench.keep(key, "start", Report(figures, {}))
 
 
+TRANSLATED = (saturated, relayed)
+"""What is measured of the translations: what they cost beside the pass-through, and nothing that they share with it."""
 ROUND: tuple[Callable[[Bench, Running], None], ...] = (saturated, moderate, alone, relayed, flowing)
 
 
@@ -212,10 +214,13 @@ def rounds(bench: Bench, running: Mapping[str, Running]) -> dict[str, str]:
         names = ", ".join(measurement.__name__ for measurement in measurements)
         bench.say(f"round {turn + 1}: {names}")
         for key in in_turn([key for key in running if key not in broken], turn):
+            if running[key].system.translated and not set(measurements) & set(TRANSLATED):
+                continue
             try:
                 warm(bench, running[key])
                 for measurement in measurements:
-                    measurement(bench, running[key])
+                    if not running[key].system.translated or measurement in TRANSLATED:
+                        measurement(bench, running[key])
             except BenchError as exc:
                 broken[key] = str(exc)
             if not running[key].child.alive():

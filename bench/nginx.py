@@ -4,15 +4,17 @@ The proxy does what a reverse proxy must and nothing else: keep-alive on both si
 streams, one worker. It checks no token, reads no body, counts nothing: it is the floor.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.dialects import DIALECTS, TOKEN
 from bench.process import BenchError
 from bench.wire import CANNED_MARK
 
-_ANSWER = (
+ANSWER = (
     b"Philosophers call it "
     + CANNED_MARK
     + b". One answer says yes: the form and the history go on, and these make the ship. The other says no: the matter "
@@ -21,7 +23,7 @@ _ANSWER = (
 CANNED = (
     b'{"id":"chatcmpl-bench0000000000000000001","object":"chat.completion","created":1750000000,'
     b'"model":"upstream-model","choices":[{"index":0,"message":{"role":"assistant","content":"'
-    + _ANSWER
+    + ANSWER
     + b'","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":71,"completion_tokens":64,"total_tokens":135,'
     b'"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,'
@@ -55,6 +57,7 @@ _CANNED_SERVER = """\
         listen 127.0.0.1:{port} backlog=4096;
         default_type application/json;
         location / {{ return 200 '{canned}'; }}
+{others}
     }}"""
 
 _PROXY_SERVER = """\
@@ -92,7 +95,12 @@ def _write(folder: Path, servers: list[str], files: int) -> list[str]:
 
 def canned_command(folder: Path, port: int, *, files: int) -> list[str]:
     """The command of the canned upstream; writes its configuration into the new `folder`."""
-    server = _CANNED_SERVER.format(port=port, canned=CANNED.decode())
+    answers = {name: dialect.whole(ANSWER.decode()) for name, dialect in DIALECTS.items()} | {"token": TOKEN}
+    lines = [
+        f"        location /{name} {{ return 200 '{json.dumps(told, separators=(',', ':'))}'; }}"
+        for name, told in answers.items()
+    ]
+    server = _CANNED_SERVER.format(port=port, canned=CANNED.decode(), others="\n".join(lines))
     return _write(folder, [server], files)
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import engine, machine, measure, nginx, rivals
@@ -20,6 +21,8 @@ from bench.systems import SYSTEMS, Door, Ground, Running
 ROOT = Path(__file__).resolve().parent.parent
 # The two systems whose ratio shows what the harness itself cannot tell apart.
 TWINS = ("nginx", "nginx-again")
+# The system that hands bytes on, beside which a translation's cost is seen.
+PLAIN = "tesela"
 # What is compared with nginx, round by round: (question, figure).
 COMPARED = (
     ("whole", "cpu_us"),
@@ -76,7 +79,8 @@ def run(keys: Sequence[str], settings: measure.Settings, say: measure.Say, *, wi
         for system in running.values():
             system.child.end()
         say("start-up and memory at rest")
-        measure.starts(bench, {key: SYSTEMS[key] for key in running if key not in broken}, folders)
+        standing = {key: SYSTEMS[key] for key in running if key not in broken and not SYSTEMS[key].translated}
+        measure.starts(bench, standing, folders)
         if with_engine:
             try:
                 engine_figures = engine.measure(ROOT, folder, max(2, settings.rounds // 3), say)
@@ -110,7 +114,19 @@ def run(keys: Sequence[str], settings: measure.Settings, say: measure.Say, *, wi
         "engine": engine_figures,
         "engine_broken": engine_broken,
         "against_nginx": {key: compared(bench.figures, key) for key in keys if key != TWINS[0]},
+        "translation": {key: costs(bench.figures, key) for key in keys if SYSTEMS[key].translated},
     }
+
+
+def costs(figures: dict[str, dict[str, list[Figures]]], key: str) -> dict[str, float]:
+    """µs that a translation takes beyond the pass-through, by question: the median of the rounds' differences."""
+    found = {}
+    for question in ("whole", "loop"):
+        ours = [f["cpu_us"] for f in figures.get(key, {}).get(question, []) if "cpu_us" in f]
+        theirs = [f["cpu_us"] for f in figures.get(PLAIN, {}).get(question, []) if "cpu_us" in f]
+        if ours and len(ours) == len(theirs):
+            found[question] = round(median(one - other for one, other in zip(ours, theirs, strict=True)), 2)
+    return found
 
 
 def compared(figures: dict[str, dict[str, list[Figures]]], key: str) -> dict[str, dict[str, float]]:

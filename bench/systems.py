@@ -16,6 +16,7 @@ import yaml
 from msgspec import Struct
 
 from bench import crowded, nginx, rivals
+from bench.dialects import DIALECTS, Dialect
 from bench.orders import Target
 from bench.process import BenchError, Child, await_answer, free_port
 from bench.wire import chat_body, http_request
@@ -69,7 +70,7 @@ class System(Struct, frozen=True):
 
     `pace` is requests per second of the paced run and `streams` how many run at once in the paced streams. For those
     that do a hundredth as much, `stretch` is how many times longer the loads of whole answers last, and `loop_share`
-    the part of the chunks that they relay in the closed loop.
+    the part of the chunks that they relay in the closed loop.  `translated` are compared with the pass-through.
     """
 
     label: str
@@ -80,6 +81,7 @@ class System(Struct, frozen=True):
     stretch: float = 1
     loop_share: float = 1
     start_limit_s: float = 20
+    translated: bool = False
 
 
 class Running:
@@ -118,31 +120,38 @@ def _nginx(ground: Ground, folder: Path) -> Recipe:
     return Recipe(command, {}, lambda _: doors)
 
 
-def tesela_config(upstreams: Mapping[str, int]) -> dict[str, Any]:
-    """The configuration of Tesela in the bench: one endpoint per upstream."""
+def tesela_config(upstreams: Mapping[str, int], dialect: Dialect | None = None) -> dict[str, Any]:
+    """The configuration of Tesela in the bench: one endpoint per upstream, of a provider that is translated or not."""
 
     def endpoint(name: str, port: int) -> dict[str, Any]:
         custom = {
             "custom_provider_url": f"http://127.0.0.1:{port}/v1",
             "bearer_token_auth": {"token_plaintext": UPSTREAM_KEY},
         }
-        model = {
+        model: dict[str, Any] = {
             "name": "upstream-model",
             "provider": "custom",
             "task": "llm/v1/chat",
             "custom_provider_config": custom,
         }
+        if dialect is not None:
+            model = {
+                "name": dialect.model,
+                "provider": dialect.provider,
+                "task": "llm/v1/chat",
+                dialect.field: dialect.settings(port, upstreams["whole"]),
+            }
         return {"name": name, "config": {"served_entities": [{"name": f"{name}-entity", "external_model": model}]}}
 
     return {"endpoints": [endpoint(f"bench-{kind}", port) for kind, port in upstreams.items()]}
 
 
-def _tesela(*switches: str, full: bool = False) -> Prepare:
+def _tesela(*switches: str, full: bool = False, dialect: Dialect | None = None) -> Prepare:
     def prepare(ground: Ground, folder: Path) -> Recipe:
         home, config, port = folder / "home", folder / "tesela.yaml", free_port()
         first = not home.exists()
         home.mkdir(exist_ok=True)
-        asked = tesela_config(ground.upstreams)
+        asked = tesela_config(ground.upstreams, dialect)
         config.write_text(yaml.safe_dump(asked))
         if full and first:
             crowded.fill(home, asked["endpoints"][0]["config"])
@@ -207,6 +216,10 @@ SYSTEMS: dict[str, System] = {
     "tesela": System("Tesela, hot routes", _tesela(), _tesela_version),
     "tesela-crowded": System("Tesela, 1,000 endpoints, 10,000 tokens", _tesela(full=True), _tesela_version),
     "tesela-asgi": System("Tesela, plain ASGI", _tesela("--no-hot-routes"), _tesela_version),
+    **{
+        name: System(f"Tesela, {dialect.provider}", _tesela(dialect=dialect), _tesela_version, translated=True)
+        for name, dialect in DIALECTS.items()
+    },
     "portkey": System(
         "Portkey gateway",
         _portkey,
@@ -228,5 +241,5 @@ SYSTEMS: dict[str, System] = {
         start_limit_s=120,
     ),
 }
-ALWAYS = ("nginx", "nginx-again", "tesela", "tesela-crowded", "tesela-asgi")
+ALWAYS = ("nginx", "nginx-again", "tesela", "tesela-crowded", "tesela-asgi", *DIALECTS)
 ON_REQUEST = ("litellm", "portkey")

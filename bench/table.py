@@ -54,8 +54,10 @@ def cell(value: float | None, form: str) -> str:
 
 
 def shown(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The systems that get a column, in the order of the run; the second nginx is left to the notes."""
-    return {key: system for key, system in results["systems"].items() if key != "nginx-again"}
+    """The systems that get a column, in the order of the run; the second nginx is left to the notes, and the
+    translations to a table of their own."""
+    apart = {"nginx-again", *results.get("translation", {})}
+    return {key: system for key, system in results["systems"].items() if key not in apart}
 
 
 def headings(results: Mapping[str, Any]) -> list[str]:
@@ -114,7 +116,7 @@ def _noise(twin: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _paces(results: Mapping[str, Any]) -> str:
-    systems = [system for key, system in results["systems"].items() if key != "nginx-again"]
+    systems = list(shown(results).values())
     usual = systems[0]["pace"] if systems else 0
     others = [f"{system['label']}: {system['pace']:,.0f}" for system in systems if system["pace"] != usual]
     return "; ".join([f"{usual:,.0f}", *others])
@@ -128,12 +130,27 @@ def engine_rows(results: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
+def translation_rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """What each translation costs, whole and beyond the pass-through; empty when none was measured."""
+    out = []
+    for key, more in results.get("translation", {}).items():
+        line = [results["systems"][key]["label"].removeprefix("Tesela, ")]
+        for question in ("whole", "loop"):
+            line.append(cell(results["systems"][key]["median"].get(question, {}).get("cpu_us"), "{:.1f}"))
+            line.append(cell(more.get(question), "{:+.1f}"))
+        out.append(line)
+    return out
+
+
+TRANSLATION_HEADINGS = ["translated", "µs per request", "beyond pass-through", "µs per chunk", "beyond pass-through"]
 ENGINE_HEADINGS = ["local engine", "bare", "through Tesela", "ratio"]
 
 
 def markdown(results: Mapping[str, Any], source: str) -> str:
     """The tables and their notes, as they stand in README.md."""
     parts = [_markdown_table(headings(results), rows(results))] if results["systems"] else []
+    if lines := translation_rows(results):
+        parts.append(_markdown_table(TRANSLATION_HEADINGS, lines))
     if lines := engine_rows(results):
         parts.append(_markdown_table(ENGINE_HEADINGS, lines))
     parts.append("\n".join(f"- {note}" for note in notes(results)))
@@ -158,6 +175,8 @@ def show(results: Mapping[str, Any], console: Console) -> None:
     """Print the tables and the notes to a terminal."""
     if results["systems"]:
         _show_table(console, headings(results), rows(results))
+    if lines := translation_rows(results):
+        _show_table(console, TRANSLATION_HEADINGS, lines)
     if lines := engine_rows(results):
         _show_table(console, ENGINE_HEADINGS, lines)
     for note in notes(results):

@@ -12,6 +12,8 @@ from typing import cast
 
 import uvloop
 
+from bench.dialects import Dialect, asked
+
 _ASKED = re.compile(rb"chunks=(\d+) gap_us=(\d+)")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 HEAD = (
@@ -40,12 +42,26 @@ def http_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def numbered(number: int, now: int) -> bytes:
+def numbered(number: int, now: int, dialect: Dialect | None = None) -> bytes:
     """Chunk `number`, written at `now` (CLOCK_MONOTONIC, ns), in transfer encoding."""
+    if dialect is not None:
+        return http_chunk(dialect.chunk(b"#%d:%d#" % (number, now)))
     return http_chunk(b"%b#%d:%d#%b" % (_BEFORE, number, now, _AFTER))
 
 
-ENDING = http_chunk(_FINISH) + http_chunk(_DONE) + b"0\r\n\r\n"
+def beginning(dialect: Dialect | None) -> bytes:
+    """The head of a stream, and what comes before its first chunk."""
+    if dialect is None:
+        return HEAD
+    head = HEAD.replace(b"text/event-stream; charset=utf-8", dialect.kind)
+    return head + http_chunk(dialect.opening) if dialect.opening else head
+
+
+def ending(dialect: Dialect | None, *, usage: bool = False) -> bytes:
+    """What comes after the last chunk of a stream; only the pass-through's upstream must be asked for its usage."""
+    if dialect is not None:
+        return http_chunk(dialect.closing) + b"0\r\n\r\n"
+    return http_chunk(_FINISH + _USAGE if usage else _FINISH) + http_chunk(_DONE) + b"0\r\n\r\n"
 
 
 def body_end(data: bytes) -> int:
@@ -66,6 +82,7 @@ class Upstream(asyncio.Protocol):
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._dialect: Dialect | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
@@ -77,29 +94,29 @@ class Upstream(asyncio.Protocol):
         if end < 0:
             return
         body, self._buffer = self._buffer[:end], self._buffer[end:]
-        asked = _ASKED.search(body)
-        chunks, gap_us = (int(asked[1]), int(asked[2])) if asked else (8, 0)
+        shape = _ASKED.search(body)
+        chunks, gap_us = (int(shape[1]), int(shape[2])) if shape else (8, 0)
         with_usage = b'"include_usage":true' in body.replace(b" ", b"")
-        ending = http_chunk(_FINISH + _USAGE) + http_chunk(_DONE) + b"0\r\n\r\n" if with_usage else ENDING
-        self._begin(chunks, gap_us / 1e6, ending)
+        self._dialect = asked(body)
+        self._begin(chunks, gap_us / 1e6, ending(self._dialect, usage=with_usage))
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
 
-    def _begin(self, chunks: int, gap_s: float, ending: bytes) -> None:
+    def _begin(self, chunks: int, gap_s: float, end: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(HEAD)
-            self._write(0, chunks, gap_s, ending, self._loop.time())
+            self._transport.write(beginning(self._dialect))
+            self._write(0, chunks, gap_s, end, self._loop.time())
 
-    def _write(self, number: int, chunks: int, gap_s: float, ending: bytes, began: float) -> None:
+    def _write(self, number: int, chunks: int, gap_s: float, end: bytes, began: float) -> None:
         if self._transport is None:
             return
         if number == chunks:
-            self._transport.write(ending)
+            self._transport.write(end)
             return
-        self._transport.write(numbered(number, time.monotonic_ns()))
+        self._transport.write(numbered(number, time.monotonic_ns(), self._dialect))
         # Times are counted from the start of the stream: a late chunk does not push the ones after it.
         self._timer = self._loop.call_at(
             began + (number + 1) * gap_s,
@@ -107,7 +124,7 @@ class Upstream(asyncio.Protocol):
             number + 1,
             chunks,
             gap_s,
-            ending,
+            end,
             began,
         )
 

@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 import pytest
-from bench.table import END, START, cell, markdown, rows, show, splice
+from bench.table import END, START, cell, markdown, rows, show, splice, translation_rows
 from rich.console import Console
 
 
@@ -55,6 +55,16 @@ def test_rows_show_ratios_and_say_when_the_generator_was_the_limit() -> None:
     assert lines["requests/s on one core"] == ["≥ 80,000", "50,000"]
     assert lines["added latency at concurrency 1, p99, ms"] == ["0.25", "0.25"]
     assert lines["start to first answer, s"] == ["\u2013", "\u2013"]
+
+
+def test_translations_have_a_table_of_their_own() -> None:
+    assert translation_rows(RESULTS) == []
+    results = copy.deepcopy(RESULTS)
+    results["systems"]["cohere"] = _system("Tesela, cohere", 61.25)
+    results["translation"] = {"cohere": {"whole": 33.04}}
+    assert translation_rows(results) == [["cohere", "61.2", "+33.0", "\u2013", "\u2013"]]
+    assert rows(results) == rows(RESULTS)
+    assert "| cohere | 61.2 | +33.0 |" in markdown(results, "x.json")
 
 
 def test_markdown_names_machine_noise_and_source() -> None:
