@@ -29,15 +29,16 @@ def body(name: str) -> dict[str, Any]:
 
 
 class Server:
-    """One server, for as long as the context lasts."""
+    """One server with this configuration, for as long as the context lasts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], workers: int, *, quiet: bool = False) -> None:
         environ = {**os.environ, "TESELA_HOME": str(folder / "home")}
-        (folder / "tesela.yaml").write_text(json.dumps({"endpoints": [body("first")]}))
-        command = [sys.executable, "-m", "tesela", "serve", "--port", "0", "--workers", str(WORKERS)]
+        (folder / "tesela.yaml").write_text(json.dumps(config))
+        command = [sys.executable, "-m", "tesela", "serve", "--port", "0", "--workers", str(workers)]
         self.process = subprocess.Popen(
             [*command, "--config", "tesela.yaml"],
             cwd=folder, env=environ, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.DEVNULL if quiet else None,
         )  # fmt: skip
         self.host = self.token = ""
 
@@ -88,7 +89,10 @@ def once(server: Server, name: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(Path(folder), {"endpoints": [body("first")]}, WORKERS) as server,
+    ):
         took = [once(server, f"made-{i}") for i in range(TIMES)]
     for text, values in (("change answered", [a for a, _ in took]), ("last refusal after it", [b for _, b in took])):
         ordered = sorted(values)
