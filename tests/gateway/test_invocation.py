@@ -211,6 +211,8 @@ def test_an_upstream_that_refuses(status: int, mine: int, code: str, streaming: 
         assert "it broke" not in query.error["message"], "what a provider says of our key is not the caller's to read"
     else:
         assert "it broke" in query.error["message"]
+    told = "(the provider's answer to a POST to http://one.test/chat" in query.error["message"]
+    assert told == (status == 404), "a base without its /v1 is found by the address"
     assert counts(world) == [("one", 1, 1, 0, 0)]
     assert world.at_rest()
 

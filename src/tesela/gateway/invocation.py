@@ -10,7 +10,7 @@ from tesela.gateway.midstream import raise_if_no_answer
 from tesela.gateway.refusal import boundary, note, refuse, without_keys
 from tesela.gateway.relay import Gather, Relay
 from tesela.gateway.seams import Headers
-from tesela.gateway.sending import answer_id
+from tesela.gateway.sending import answer_id, refused
 from tesela.wire import usage
 
 MAX_ANSWER = 256 * 1024 * 1024
@@ -72,8 +72,9 @@ class Invocation(Attempts):
         relay = self._relay
         if self._status >= 400:
             provider = self._gateway.providers[self._entity.provider]
-            said = without_keys(self._answer, self._entity.upstream)
-            self.on_failure(provider.failure(self._status, said, self._retry_after))
+            upstream, path = self._entity.upstream, self._exchange.path if self._exchange is not None else ""
+            said = without_keys(self._answer, upstream)
+            self.on_failure(refused(provider, upstream, path, self._status, said, self._retry_after))
         elif relay is None:
             self._whole(b"".join(self._answer or ()))
         else:

@@ -14,7 +14,16 @@ from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.chunk_writer import OBJECT, counts
 from tesela.providers.compatible import address, header
 from tesela.providers.conversation import Message, Part, Piece, Text, Thought, read
-from tesela.providers.fields import Fields, passed, unsupported
+from tesela.providers.fields import (
+    CHAT_NEUTRAL,
+    COMPLETIONS_NEUTRAL,
+    Fields,
+    hints,
+    not_in_chat,
+    not_in_completions,
+    passed,
+    unsupported,
+)
 from tesela.providers.reading import Reading, Resolved
 from tesela.serving import Upstream
 from tesela.wire.assemble import OBJECT as WHOLE
@@ -170,13 +179,7 @@ class AI21Chunks:
 
 
 _SHARED = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop"})
-_IGNORED = {
-    "user": "AI21 is not told who asks; nothing in an answer depends on it",
-    "safety_identifier": "AI21 is not told who asks; nothing in an answer depends on it",
-    "metadata": "belongs to answers that are stored, which AI21 does not do",
-    "prompt_cache_key": "a hint for a cache; nothing in an answer depends on it",
-    "prompt_cache_retention": "a hint for a cache; nothing in an answer depends on it",
-}
+_IGNORED = hints("AI21")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
@@ -199,41 +202,30 @@ CHAT = Fields(
     ignored=_IGNORED,
     neutral={
         **_NEUTRAL,
+        **CHAT_NEUTRAL,
         "logprobs": (False,),
         "top_logprobs": (0,),
         "modalities": (["text"],),
-        "verbosity": ("medium",),
         "reasoning_effort": ("none",),
-        "parallel_tool_calls": (True,),
     },
     refused={
         **_REFUSED,
+        **not_in_chat("AI21"),
         "top_logprobs": "AI21 gives no log probabilities",
         "modalities": "AI21's models write text only",
-        "verbosity": "AI21 cannot be told how much to say",
         "reasoning_effort": "Jamba cannot be told how much to think",
-        "parallel_tool_calls": "AI21 cannot be kept from calling several tools",
         "audio": "AI21's models write text only",
-        "prediction": "AI21 cannot be given a predicted answer",
-        "web_search_options": "AI21 has no web search here",
-        "functions": "this older form is not taken; send 'tools'",
-        "function_call": "this older form is not taken; send 'tool_choice'",
     },
 )
 
 COMPLETIONS = Fields(
     translated=_SHARED | {"prompt"},
     ignored=_IGNORED,
-    neutral={**_NEUTRAL, "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)},
+    neutral={**_NEUTRAL, **COMPLETIONS_NEUTRAL},
     refused={
         **_REFUSED,
+        **not_in_completions("AI21"),
         "best_of": "AI21 gives the answers that it makes",
-        "echo": "AI21 does not give the prompt back",
-        "suffix": "AI21 cannot fill in before a suffix",
-        "error_behavior": "a prompt that is too long is refused, never cut",
-        "use_raw_prompt": "AI21 takes a prompt as a message only",
-        "tools": "completions have no tools; use chat",
-        "response_format": "completions have no response format; use chat",
     },
 )
 

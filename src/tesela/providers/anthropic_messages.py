@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tesela.errors import InvalidRequest
+from tesela.providers.conversation import read_calls, string
 from tesela.providers.fields import unsupported
 
 Part = dict[str, Any]
@@ -122,44 +123,19 @@ def _assistant(talk: Talk, message: Part, at: str) -> None:
         return
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
     if refusal:
-        blocks.append({"type": "text", "text": _string(message, "refusal", at)})
+        blocks.append({"type": "text", "text": string(message, "refusal", at)})
     # Anthropic refuses empty texts, and answers that only call tools come back with one.
     blocks = [block for block in blocks if block.get("text") != "" or block["type"] != "text"]
-    talk.add("assistant", blocks + _calls(calls or [], f"{at}.tool_calls"), rest)
+    used = [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+        for call in read_calls(calls or [], f"{at}.tool_calls")
+    ]
+    talk.add("assistant", blocks + used, rest)
 
 
 ANSWERED = ("id", "type", "status", "annotations", "reasoning", "reasoning_content")
 """What answers carry beside their content.  It tells the model nothing, or, as reasoning without a signature, nothing
 that Anthropic takes; clients send it back all the same."""
-
-
-def _calls(calls: Any, at: str) -> list[Part]:
-    if not isinstance(calls, list):
-        raise InvalidRequest(f"{at!r} must be a list", param=at)
-    return [_call(call, f"{at}[{position}]") for position, call in enumerate(calls)]
-
-
-def _call(call: Any, at: str) -> Part:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict):
-        raise InvalidRequest(f"'{at}.function' must be an object", param=f"{at}.function")
-    return {
-        "type": "tool_use",
-        "id": _string(call, "id", at),
-        "name": _string(function, "name", f"{at}.function"),
-        "input": _arguments(function.get("arguments"), f"{at}.function.arguments"),
-    }
-
-
-def _arguments(given: Any, at: str) -> Any:
-    """The object that a call's arguments are: a string of JSON in our form."""
-    try:
-        found = msgspec.json.decode(given) if given else {}
-    except (msgspec.DecodeError, RecursionError, TypeError) as exc:
-        raise InvalidRequest(f"{at!r} must be a JSON object in a string: {exc}", param=at) from exc
-    if not isinstance(found, dict):
-        raise InvalidRequest(f"{at!r} must be a JSON object in a string", param=at)
-    return found
 
 
 def _content(talk: Talk, content: Any, at: str) -> Any:
@@ -179,12 +155,12 @@ def _content(talk: Talk, content: Any, at: str) -> Any:
 
 
 def _text(_talk: Talk, part: Part, at: str) -> list[Part]:
-    _string(part, "text", at)
+    string(part, "text", at)
     return [part]
 
 
 def _refusal(_talk: Talk, part: Part, at: str) -> list[Part]:
-    return [{"type": "text", "text": _string(part, "refusal", at)}]
+    return [{"type": "text", "text": string(part, "refusal", at)}]
 
 
 def _image(talk: Talk, part: Part, at: str) -> list[Part]:
@@ -196,7 +172,7 @@ def _image(talk: Talk, part: Part, at: str) -> list[Part]:
     if told.get("detail") not in (None, "auto") and "detail" not in talk.ignore:
         name = f"{at}.image_url.detail"
         raise unsupported(name, "Anthropic cannot be told how closely to look at an image", ("auto",))
-    source = _source(_string(told, "url", f"{at}.image_url"), f"{at}.image_url.url")
+    source = _source(string(told, "url", f"{at}.image_url"), f"{at}.image_url.url")
     return [{"type": "image", "source": source, **_beside(part, "image_url")}]
 
 
@@ -224,9 +200,9 @@ def _file(_talk: Talk, part: Part, at: str) -> list[Part]:
     if not isinstance(file, dict):
         raise InvalidRequest(f"'{at}.file' must be an object", param=f"{at}.file")
     if file.get("file_id"):
-        source: Part = {"type": "file", "file_id": _string(file, "file_id", f"{at}.file")}
+        source: Part = {"type": "file", "file_id": string(file, "file_id", f"{at}.file")}
     else:
-        source = _source(_string(file, "file_data", f"{at}.file"), f"{at}.file.file_data")
+        source = _source(string(file, "file_data", f"{at}.file"), f"{at}.file.file_data")
     title = {"title": file["filename"]} if file.get("filename") else {}
     return [{"type": "document", "source": source, **title, **_beside(part, "file")}]
 
@@ -248,21 +224,14 @@ def _reasoning(_talk: Talk, part: Part, at: str) -> list[Part]:
         here = f"{at}.summary[{position}]"
         kind = item.get("type") if isinstance(item, dict) else None
         if kind == "summary_encrypted_text":
-            out.append({"type": "redacted_thinking", "data": _string(item, "data", here)})
+            out.append({"type": "redacted_thinking", "data": string(item, "data", here)})
         elif kind != "summary_text":
             text = f"'{here}.type' must be summary_text or summary_encrypted_text"
             raise InvalidRequest(text, param=f"{here}.type")
         elif item.get("signature"):
-            text = _string(item, "text", here)
-            out.append({"type": "thinking", "thinking": text, "signature": _string(item, "signature", here)})
+            text = string(item, "text", here)
+            out.append({"type": "thinking", "thinking": text, "signature": string(item, "signature", here)})
     return out
-
-
-def _string(part: Part, name: str, at: str) -> str:
-    found = part.get(name)
-    if not isinstance(found, str):
-        raise InvalidRequest(f"'{at}.{name}' must be a string", param=f"{at}.{name}")
-    return found
 
 
 PARTS: Mapping[str, Callable[[Talk, Part, str], list[Part]]] = {

@@ -15,7 +15,16 @@ from tesela.providers.base import Call, Exchange, Provider
 from tesela.providers.bedrock_answer import BedrockChunks, failure, whole
 from tesela.providers.compatible import address, header
 from tesela.providers.eventstream import EventStream
-from tesela.providers.fields import Fields, passed, unsupported
+from tesela.providers.fields import (
+    CHAT_NEUTRAL,
+    COMPLETIONS_NEUTRAL,
+    Fields,
+    hints,
+    not_in_chat,
+    not_in_completions,
+    passed,
+    unsupported,
+)
 from tesela.providers.reading import Reading, Resolved
 from tesela.providers.sigv4 import Signer
 from tesela.serving import TokenSource, Upstream
@@ -172,12 +181,9 @@ ZERO_IS_NOTHING = frozenset({"presence_penalty", "frequency_penalty", "logit_bia
 _SHARED = frozenset(
     {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "temperature", "top_p"}
 )
-_IGNORED = {
-    "user": "Bedrock is not told who asks; nothing in an answer depends on it",
-    "safety_identifier": "Bedrock is not told who asks; nothing in an answer depends on it",
+_IGNORED = hints("Bedrock") | {
     "metadata": "belongs to answers that are stored; Bedrock's own is `requestMetadata`",
     "prompt_cache_key": "a hint for a cache; Bedrock is told by `cache_control` of a part",
-    "prompt_cache_retention": "a hint for a cache; nothing in an answer depends on it",
 }
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"n": (1,), "store": (False,), "service_tier": ("auto", "default")}
 _REFUSED = {
@@ -191,41 +197,32 @@ CHAT = Fields(
     ignored=_IGNORED,
     neutral={
         **_NEUTRAL,
+        **CHAT_NEUTRAL,
         "logprobs": (False,),
         "top_logprobs": (0,),
         "modalities": (["text"],),
-        "verbosity": ("medium",),
-        "parallel_tool_calls": (True,),
     },
     refused={
         **_REFUSED,
+        **not_in_chat("Bedrock"),
         "logprobs": "Converse gives no log probabilities",
         "top_logprobs": "Converse gives no log probabilities",
         "modalities": "Converse is not told what kinds of answer to give",
         "verbosity": "Converse cannot be told how much to say",
         "parallel_tool_calls": "Converse cannot keep a model from calling several tools",
         "audio": "Converse is not told a voice",
-        "prediction": "Bedrock cannot be given a predicted answer",
-        "web_search_options": "Bedrock has no web search here",
-        "functions": "this older form is not taken; send 'tools'",
-        "function_call": "this older form is not taken; send 'tool_choice'",
     },
 )
 
 COMPLETIONS = Fields(
     translated=_SHARED | {"prompt"},
     ignored=_IGNORED,
-    neutral={**_NEUTRAL, "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)},
+    neutral={**_NEUTRAL, **COMPLETIONS_NEUTRAL},
     refused={
         **_REFUSED,
-        "best_of": "Bedrock gives one answer at a time",
-        "echo": "Bedrock does not give the prompt back",
-        "suffix": "Bedrock cannot fill in before a suffix",
+        **not_in_completions("Bedrock"),
         "logprobs": "Converse gives no log probabilities",
-        "error_behavior": "a prompt that is too long is refused, never cut",
         "use_raw_prompt": "Converse takes a prompt as a message only",
-        "tools": "completions have no tools; use chat",
-        "response_format": "completions have no response format; use chat",
     },
 )
 

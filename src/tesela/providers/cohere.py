@@ -10,7 +10,16 @@ from tesela.errors import InvalidRequest, UpstreamError, UpstreamUnauthorized
 from tesela.providers import asked, cohere_answer, cohere_messages
 from tesela.providers.base import Call, Exchange, Provider, openai_failure
 from tesela.providers.compatible import address, header
-from tesela.providers.fields import Fields, passed, unsupported
+from tesela.providers.fields import (
+    CHAT_NEUTRAL,
+    COMPLETIONS_NEUTRAL,
+    Fields,
+    hints,
+    not_in_chat,
+    not_in_completions,
+    passed,
+    unsupported,
+)
 from tesela.providers.reading import Reading, Resolved
 from tesela.serving import Upstream
 from tesela.wire.document import TRUE, Document, encode, raw, text, value
@@ -122,13 +131,7 @@ def failure(status: int, body: bytes, retry_after_s: int | None) -> UpstreamErro
 _SHARED = frozenset(
     {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "top_p", "top_k"}
 )
-_IGNORED = {
-    "user": "Cohere is not told who asks; nothing in an answer depends on it",
-    "safety_identifier": "Cohere is not told who asks; nothing in an answer depends on it",
-    "metadata": "belongs to answers that are stored, which Cohere does not do",
-    "prompt_cache_key": "a hint for a cache; nothing in an answer depends on it",
-    "prompt_cache_retention": "a hint for a cache; nothing in an answer depends on it",
-}
+_IGNORED = hints("Cohere")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logit_bias": ({},),
@@ -147,39 +150,27 @@ CHAT = Fields(
     ignored=_IGNORED,
     neutral={
         **_NEUTRAL,
+        **CHAT_NEUTRAL,
         "top_logprobs": (0,),
         "modalities": (["text"],),
-        "verbosity": ("medium",),
-        "parallel_tool_calls": (True,),
     },
     refused={
         **_REFUSED,
+        **not_in_chat("Cohere"),
         "top_logprobs": "Cohere gives the log probabilities of its answer, not of alternatives",
         "modalities": "Cohere's models write text only",
-        "verbosity": "Cohere cannot be told how much to say",
-        "parallel_tool_calls": "Cohere cannot be kept from calling several tools",
         "audio": "Cohere's models write text only",
-        "prediction": "Cohere cannot be given a predicted answer",
-        "web_search_options": "Cohere has no web search here",
-        "functions": "this older form is not taken; send 'tools'",
-        "function_call": "this older form is not taken; send 'tool_choice'",
     },
 )
 
 COMPLETIONS = Fields(
     translated=_SHARED | {"prompt"},
     ignored=_IGNORED,
-    neutral={**_NEUTRAL, "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)},
+    neutral={**_NEUTRAL, **COMPLETIONS_NEUTRAL},
     refused={
         **_REFUSED,
-        "best_of": "Cohere gives one answer at a time",
-        "echo": "Cohere does not give the prompt back",
-        "suffix": "Cohere cannot fill in before a suffix",
+        **not_in_completions("Cohere"),
         "logprobs": "completions over Cohere's chat have no log probabilities; use chat",
-        "error_behavior": "a prompt that is too long is refused, never cut",
-        "use_raw_prompt": "Cohere takes a prompt as a message only",
-        "tools": "completions have no tools; use chat",
-        "response_format": "completions have no response format; use chat",
     },
 )
 

@@ -128,10 +128,11 @@ def _message(message: Any, at: str, ignore: frozenset[str], refused: Mapping[str
         pieces = [piece for piece in pieces if not isinstance(piece, Text) or piece.text or not (refusal or calls)]
     plain = not isinstance(content, list) and len(pieces) <= 1
     answers = string(message, "tool_call_id", at) if role == "tool" else ""
-    return Message(role, at, pieces, plain, _calls(calls or [], f"{at}.tool_calls"), answers, rest)
+    return Message(role, at, pieces, plain, read_calls(calls or [], f"{at}.tool_calls"), answers, rest)
 
 
-def _calls(calls: Any, at: str) -> list[ToolCall]:
+def read_calls(calls: Any, at: str) -> list[ToolCall]:
+    """The calls of tools in a message.  Raises InvalidRequest with the path of what is at fault."""
     if not isinstance(calls, list):
         raise InvalidRequest(f"{at!r} must be a list", param=at)
     return [_call(call, f"{at}[{position}]") for position, call in enumerate(calls)]

@@ -60,3 +60,50 @@ def unsupported(name: str, reason: str, taken: tuple[Any, ...] = ()) -> Unsuppor
 
 INSIDE = frozenset({"name", "detail", "audio", "function_call"})
 """Fields inside messages that an endpoint may ignore by their own names."""
+
+
+# ------------------------------------------------------------ what several providers cannot be told, in the same words
+
+
+def hints(who: str) -> dict[str, str]:
+    """Ignored: fields that change nothing in an answer of a provider that stores none."""
+    told = f"{who} is not told who asks; nothing in an answer depends on it"
+    cache = "a hint for a cache; nothing in an answer depends on it"
+    return {
+        "user": told,
+        "safety_identifier": told,
+        "metadata": f"belongs to answers that are stored, which {who} does not do",
+        "prompt_cache_key": cache,
+        "prompt_cache_retention": cache,
+    }
+
+
+def not_in_chat(who: str) -> dict[str, str]:
+    """Refused by chat."""
+    return {
+        "verbosity": f"{who} cannot be told how much to say",
+        "parallel_tool_calls": f"{who} cannot be kept from calling several tools",
+        "prediction": f"{who} cannot be given a predicted answer",
+        "web_search_options": f"{who} has no web search here",
+        "functions": "this older form is not taken; send 'tools'",
+        "function_call": "this older form is not taken; send 'tool_choice'",
+    }
+
+
+def not_in_completions(who: str) -> dict[str, str]:
+    """Refused by completions that are asked for as a chat of one message."""
+    return {
+        "best_of": f"{who} gives one answer at a time",
+        "echo": f"{who} does not give the prompt back",
+        "suffix": f"{who} cannot fill in before a suffix",
+        "error_behavior": "a prompt that is too long is refused, never cut",
+        "use_raw_prompt": f"{who} takes a prompt as a message only",
+        "tools": "completions have no tools; use chat",
+        "response_format": "completions have no response format; use chat",
+    }
+
+
+CHAT_NEUTRAL: Mapping[str, tuple[Any, ...]] = {"verbosity": ("medium",), "parallel_tool_calls": (True,)}
+COMPLETIONS_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)
+}  # fmt: skip

@@ -9,7 +9,16 @@ from typing import Any
 
 from tesela.errors import InvalidRequest
 from tesela.providers import asked, gemini_contents
-from tesela.providers.fields import Fields, passed, unsupported
+from tesela.providers.fields import (
+    CHAT_NEUTRAL,
+    COMPLETIONS_NEUTRAL,
+    Fields,
+    hints,
+    not_in_chat,
+    not_in_completions,
+    passed,
+    unsupported,
+)
 from tesela.providers.gemini_schema import converted
 from tesela.wire.document import Document, encode, flag, raw, text, value
 
@@ -153,13 +162,7 @@ CONFIG = {
 _SHARED = frozenset(
     {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "generationConfig", *CONFIG}
 )
-_IGNORED = {
-    "user": "Gemini is not told who asks; nothing in an answer depends on it",
-    "safety_identifier": "Gemini is not told who asks; nothing in an answer depends on it",
-    "metadata": "belongs to answers that are stored, which Gemini does not do",
-    "prompt_cache_key": "a hint for a cache; nothing in an answer depends on it",
-    "prompt_cache_retention": "a hint for a cache; nothing in an answer depends on it",
-}
+_IGNORED = hints("Gemini")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logit_bias": ({},),
@@ -178,32 +181,23 @@ CHAT = Fields(
     | {"messages", "tools", "tool_choice", "response_format", "reasoning_effort", "modalities"}
     | {"logprobs", "top_logprobs"},
     ignored=_IGNORED,
-    neutral={**_NEUTRAL, "verbosity": ("medium",), "parallel_tool_calls": (True,)},
+    neutral={**_NEUTRAL, **CHAT_NEUTRAL},
     refused={
         **_REFUSED,
-        "verbosity": "Gemini cannot be told how much to say",
-        "parallel_tool_calls": "Gemini cannot be kept from calling several tools",
+        **not_in_chat("Gemini"),
         "audio": "Gemini is told a voice in generationConfig.speechConfig",
-        "prediction": "Gemini cannot be given a predicted answer",
         "web_search_options": "Gemini searches the web by a tool: send {\"googleSearch\": {}} in 'tools'",
-        "functions": "this older form is not taken; send 'tools'",
-        "function_call": "this older form is not taken; send 'tool_choice'",
     },
 )
 
 COMPLETIONS = Fields(
     translated=_SHARED | {"prompt"},
     ignored=_IGNORED,
-    neutral={**_NEUTRAL, "best_of": (1,), "echo": (False,), "suffix": ("",), "error_behavior": ("error",)},
+    neutral={**_NEUTRAL, **COMPLETIONS_NEUTRAL},
     refused={
         **_REFUSED,
+        **not_in_completions("Gemini"),
         "best_of": "one answer at a time comes from Gemini here",
-        "echo": "Gemini does not give the prompt back",
-        "suffix": "Gemini cannot fill in before a suffix",
         "logprobs": "completions over Gemini have no log probabilities; use chat",
-        "error_behavior": "a prompt that is too long is refused, never cut",
-        "use_raw_prompt": "Gemini takes a prompt as a message only",
-        "tools": "completions have no tools; use chat",
-        "response_format": "completions have no response format; use chat",
     },
 )

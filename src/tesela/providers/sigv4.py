@@ -45,14 +45,14 @@ class Signer(msgspec.Struct, frozen=True):
         request = canonical(method, path, query, named, names, body)
         place = f"{time[:8]}/{self.region}/{self.service}/aws4_request"
         text = f"{ALGORITHM}\n{time}\n{place}\n{sha256(request.encode()).hexdigest()}"
-        signature = hmac.new(self.key(time[:8]), text.encode(), sha256).hexdigest()
+        signature = hmac.digest(self.key(time[:8]), text.encode(), "sha256").hex()
         return f"{ALGORITHM} Credential={self.access_key}/{place}, SignedHeaders={names}, Signature={signature}"
 
     def key(self, day: str) -> bytes:
         """The key of one day (YYYYMMDD), region and service."""
         found = f"AWS4{self.secret_key}".encode()
         for part in (day, self.region, self.service, "aws4_request"):
-            found = hmac.new(found, part.encode(), sha256).digest()
+            found = hmac.digest(found, part.encode(), "sha256")
         return found
 
 
