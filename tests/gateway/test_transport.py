@@ -768,6 +768,33 @@ async def test_no_proxy_there_and_hosts_that_need_none() -> None:
         assert isinstance((await caller.ask(Upstream(Origin("http", "localhost", 9), "m"))).error, UpstreamUnavailable)
 
 
+class Dialled:
+    """As much of a loop as dialling takes: it writes down where to, and connects nothing."""
+
+    def __init__(self) -> None:
+        self.hosts: list[Any] = []
+
+    async def create_connection(self, make: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
+        self.hosts.append(host)
+        raise ConnectionRefusedError(host)
+
+    def create_future(self) -> None:
+        """What would tell that a tunnel is open."""
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("169.254.169.254", "169.254.169.254"), ("fd00:ec2::23", "fd00:ec2::23"), ("api.example.com", "proxy.test")],
+)
+def test_a_machines_own_services_are_never_asked_through_a_proxy(host: str, asked: str) -> None:
+    loop = Dialled()
+    dialer = Dialer(cast("asyncio.AbstractEventLoop", loop), {"http": "http://proxy.test:3128"}, lambda _: False)
+    dial = dialer.dial(Origin("http", host), asyncio.Protocol)
+    with pytest.raises(ConnectionRefusedError):
+        dial.send(None)
+    assert loop.hosts == [asked]
+
+
 @looped
 async def test_cancelled_while_the_proxy_thinks() -> None:
     asked = asyncio.Event()

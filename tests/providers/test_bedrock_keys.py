@@ -344,6 +344,19 @@ def test_a_role_by_the_keys_of_the_machine() -> None:
     assert granted.lives_s == 900
 
 
+def test_what_amazons_own_library_signs() -> None:
+    """The signature that botocore 1.44.8 made for this request with these keys."""
+    keys_then = (200, keys(SecretAccessKey="sec/ret", Expiration=at(NOW + 600)))
+    sent, _ = talked(ask(ROLE, "us-east-1", NOWHERE, NOW), TOKEN, INFO, NAME, keys_then, (200, ASSUMED))
+    assert sent[-1].body == (
+        b"Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fbedrock"
+        b"&RoleSessionName=tesela&Action=AssumeRole"
+    )
+    assert dict(sent[-1].headers)["authorization"].endswith(
+        "9b358c5fc473a3ab49a28e65130d34aa787788565c64542fe5fdbb71317993fd"
+    )
+
+
 def test_a_role_that_may_not_be_taken(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("x")

@@ -15,6 +15,9 @@ from urllib.parse import unquote, urlsplit
 from tesela.serving import Origin
 
 _OPENED = re.compile(r"HTTP/1\.[01] 2\d\d(?: |$)")
+NEVER_BY_PROXY = ("169.254.", "fe80:", "fd00:ec2:")
+"""Link-local addresses, and Amazon's own of that kind: a machine's services, which give it its keys.  A proxy would ask
+those of its own machine, and would read the answer."""
 P = TypeVar("P", bound=asyncio.Protocol)
 MAX_PROXY_ANSWER = 16 * 1024
 
@@ -45,7 +48,7 @@ class Dialer:
             return (await loop.create_unix_connection(make, origin.unix))[1]
         context = self._context(origin.verify) if origin.scheme == "https" else None
         proxy = self._proxies.get(origin.scheme)
-        if proxy and not self._direct(origin.host):
+        if proxy and not origin.host.startswith(NEVER_BY_PROXY) and not self._direct(origin.host):
             return await self._through(proxy, origin, context, make)
         return (await loop.create_connection(make, origin.host, origin.port, ssl=context))[1]
 
