@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.control.desk import Desk
+from tests.store import people
 from tests.store.people import ADMIN, ANN, APPLICATION, BOB, ROBOT, actor
 
 from tesela.control import token_management
@@ -81,7 +82,7 @@ def test_lists_are_by_whoever_made_them(desk: Desk) -> None:
     assert ids(desk, f"?created_by_username=root@example.com&created_by_id={ANN}") == []
     assert ids(desk, f"?created_by_id={BOB}") == ids(desk, "?created_by_username=%27%20OR%201=1") == []
     assert desk.call("GET", f"{PATH}/tokens?created_by_id=x").json()["param"] == "created_by_id"
-    desk.store.identities.add_member(actor(ADMIN), _admins(desk), ANN)
+    people.add_member(desk.store, actor(ADMIN), _admins(desk), ANN)
     desk.store.identities.delete(actor(ANN), ADMIN)
     listed = desk.call("GET", f"{PATH}/tokens", by=ANN).json()["token_infos"]
     assert [one.get("created_by_username") for one in listed] == ["ann@example.com", None]

@@ -1,8 +1,12 @@
-"""Principals for tests, written into the tables as the identities part writes them."""
+"""Principals for tests, written into the tables as the identities part writes them, and the usual changes of them."""
 
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
 from sqlalchemy import insert
 
-from tesela.records import Actor
+from tesela.records import Actor, Identity, IdentityEntry, IdentityRevision
 from tesela.snapshot import Kind, Principal
 from tesela.store.membership import fixed_id, principals
 from tesela.store.store import Store
@@ -58,3 +62,41 @@ def principal(store: Store, id: str) -> Principal:
 
 def actor(id: str) -> Actor:
     return Actor(id, next(name for one, _, name, _ in PEOPLE if one == id), "127.0.0.1", f"r-{id}")
+
+
+def members(store: Store, group_id: str) -> tuple[Identity, ...]:
+    return store.identities.entry(group_id, "group").members
+
+
+def groups_of(store: Store, id: str) -> tuple[Identity, ...]:
+    """The groups that it is in itself, `users` included."""
+    return store.identities.entry(id).groups
+
+
+def replace(store: Store, by: Actor, id: str, **changes: Any) -> Identity:
+    """Lays fields of an IdentityRevision over what is there."""
+    return store.identities.revise(by, id, lambda now: msgspec.structs.replace(_as_it_is(now), **changes)).identity
+
+
+def set_members(store: Store, by: Actor, group_id: str, ids: Collection[str]) -> None:
+    _change_members(store, by, group_id, lambda _: frozenset(ids))
+
+
+def add_member(store: Store, by: Actor, group_id: str, member_id: str) -> None:
+    _change_members(store, by, group_id, lambda now: now | {member_id})
+
+
+def remove_member(store: Store, by: Actor, group_id: str, member_id: str) -> None:
+    _change_members(store, by, group_id, lambda now: now - {member_id})
+
+
+def _change_members(store: Store, by: Actor, group_id: str, ids: Callable[[frozenset[str]], frozenset[str]]) -> None:
+    def revision(entry: IdentityEntry) -> IdentityRevision:
+        return msgspec.structs.replace(_as_it_is(entry), members=ids(frozenset(one.id for one in entry.members)))
+
+    store.identities.revise(by, group_id, revision, "group")
+
+
+def _as_it_is(entry: IdentityEntry) -> IdentityRevision:
+    now = entry.identity
+    return IdentityRevision(now.display_name, now.active, now.external_id, now.details)

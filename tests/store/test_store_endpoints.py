@@ -126,13 +126,11 @@ def test_a_pending_configuration_waits_until_it_is_ready(store: Store) -> None:
     assert (made.active, made.pending, made.config_version) == (None, LOCAL, 0)
     assert made.update_state == "IN_PROGRESS"
     assert made.pending_version == made.version
-    assert store.endpoints.waiting() == (made,)
     assert store.endpoints.activate(made.id, made.pending_version) is True
     done = store.endpoints.get("mine")
     assert done is not None
     assert (done.active, done.pending, done.config_version) == (LOCAL, None, 1)
     assert done.update_state == "NOT_UPDATING"
-    assert store.endpoints.waiting() == ()
 
 
 def test_settling_twice_changes_nothing(store: Store) -> None:
@@ -148,7 +146,7 @@ def test_settling_twice_changes_nothing(store: Store) -> None:
 
 def test_a_pending_configuration_that_was_replaced_is_not_settled_by_the_old_one(store: Store) -> None:
     first = store.endpoints.create(ALICE, "mine", LOCAL, {}, ready=False)
-    store.endpoints.cancel(ALICE, "mine")
+    store.endpoints.fail(first.id, first.pending_version, "no such file")
     other = {"served_entities": [{"name": "other", "entity_name": "tiny"}]}
     second = store.endpoints.update_config(ALICE, "mine", other, ready=False)
     assert store.endpoints.activate(first.id, first.pending_version) is False
@@ -182,7 +180,6 @@ def test_what_never_served_is_still_to_be_seen_after_it_failed(store: Store) -> 
     failed = store.endpoints.get("mine")
     assert failed is not None
     assert (failed.active, failed.pending, failed.update_state) == (None, LOCAL, "UPDATE_FAILED")
-    assert store.endpoints.waiting() == ()
     assert store.endpoints.activate(made.id, made.pending_version) is False
 
 
@@ -213,15 +210,6 @@ def test_what_was_laid_over_an_old_configuration_does_not_undo_a_newer_one(store
     with pytest.raises(Conflict, match="meanwhile"):
         store.endpoints.update_config(SYSTEM, "e", {"served_entities": [2]}, ready=True, was=was)
     assert store.endpoints.get("e") == newer
-
-
-def test_cancelling_needs_an_update(store: Store) -> None:
-    store.endpoints.create(ALICE, "mine", LOCAL, {}, ready=True)
-    with pytest.raises(Conflict, match="no update"):
-        store.endpoints.cancel(ALICE, "mine")
-    store.endpoints.update_config(ALICE, "mine", config(), ready=False)
-    done = store.endpoints.cancel(ALICE, "mine")
-    assert (done.active, done.pending, done.update_state) == (LOCAL, None, "UPDATE_CANCELED")
 
 
 def test_settings_are_laid_over_taken_away_and_rewritten(store: Store) -> None:
@@ -261,7 +249,6 @@ def test_what_is_not_there(store: Store, name: str) -> None:
     changes: tuple[Callable[[], object], ...] = (
         lambda: store.endpoints.update_config(ALICE, name, LOCAL, ready=True),
         lambda: store.endpoints.change_settings(ALICE, name, {}),
-        lambda: store.endpoints.cancel(ALICE, name),
         lambda: store.endpoints.delete(ALICE, name),
     )
     for change in changes:

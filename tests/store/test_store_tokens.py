@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import insert, select, update
+from tests.store import people
 
 from tesela.errors import InvalidRequest, NotFound
 from tesela.records import Actor, Identity
@@ -156,6 +157,6 @@ def test_changes_say_of_what_kind_they_are(store: Store, ann: Identity) -> None:
     _, info = store.tokens.create(ROOT, ann.id, "", None)
     assert {kind for kind, version in versions().items() if version > before[kind]} == {"tokens"}
     before = versions()
-    store.identities.replace(ROOT, ann.id, active=False)
+    people.replace(store, ROOT, ann.id, active=False)
     assert {kind for kind, version in versions().items() if version > before[kind]} == {"tokens", "principals"}
     assert not store.tokens.revoke(ROOT, info.id)

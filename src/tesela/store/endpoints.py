@@ -2,7 +2,7 @@
 
 A configuration that can serve at once becomes the active one in the change that brings it.  Any other waits as the
 pending one, and the active one goes on serving until `activate` says that everything is there.  An update that failed
-or was cancelled is dropped; but where there was no configuration before, the one that was asked for is kept as the
+is dropped; but where there was no configuration before, the one that was asked for is kept as the
 pending one, or there would be nothing left to see.
 """
 
@@ -62,11 +62,6 @@ class Endpoints:
 
     def ids(self, connection: Connection) -> frozenset[str]:
         return frozenset(connection.execute(select(ENDPOINTS.c.id)).scalars())
-
-    def waiting(self) -> tuple[StoredEndpoint, ...]:
-        """Those whose pending configuration is to be made ready."""
-        with self._database.read() as connection:
-            return select_all(connection, ENDPOINTS.c.update_state == "IN_PROGRESS")
 
     def opened(self, config: dict[str, Any], endpoint_id: str) -> dict[str, Any]:
         """A configuration with the keys that it was given.  Raises ConfigError when they cannot be opened."""
@@ -161,18 +156,6 @@ class Endpoints:
             )
 
         return self._settle(by, "endpoints.fail", endpoint_id, pending_version, failed)
-
-    def cancel(self, by: Actor, name: str) -> StoredEndpoint:
-        """Gives up an update that is under way.  Raises NotFound, and Conflict when there is none."""
-        with self._database.change(by, "endpoints.cancel", name, "endpoints") as change:
-            found = _named(change.connection, name)
-            if found.update_state != "IN_PROGRESS":
-                raise Conflict(f"no update of endpoint {name!r} is under way")
-            message = f"cancelled by {by.name}"[:MESSAGE_MAX]
-            return _save(
-                change,
-                msgspec.structs.replace(_given_up(found), update_state="UPDATE_CANCELED", update_message=message),
-            )
 
     def change_settings(
         self,

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, delete
 
 from tesela.errors import InvalidRequest
@@ -58,14 +57,6 @@ class Identities:
         """All of a kind, the oldest first."""
         with self._database.read() as connection:
             return rows.entries(connection, kind)
-
-    def members(self, group_id: str) -> tuple[Identity, ...]:
-        """Raises NotFound."""
-        return self.entry(group_id, "group").members
-
-    def groups_of(self, id: str) -> tuple[Identity, ...]:
-        """The groups that it is in itself, `users` included.  Raises NotFound."""
-        return self.entry(id).groups
 
     def principals(self, connection: Connection | None = None) -> dict[str, Principal]:
         """Every active user and service principal by id, with all the groups that they belong to."""
@@ -130,22 +121,6 @@ class Identities:
         except NothingToDo:
             return before
 
-    def replace(self, by: Actor, id: str, **changes: Any) -> Identity:
-        """Lays fields of an IdentityRevision over what is there.  Raises like `revise`."""
-        return self.revise(by, id, lambda now: msgspec.structs.replace(_as_it_is(now), **changes)).identity
-
-    def set_members(self, by: Actor, group_id: str, ids: Collection[str]) -> None:
-        """Raises NotFound for no such group, InvalidRequest for no such member, a circle or the last admin."""
-        self._change_members(by, group_id, lambda _: frozenset(ids))
-
-    def add_member(self, by: Actor, group_id: str, member_id: str) -> None:
-        """Raises like `set_members`."""
-        self._change_members(by, group_id, lambda now: now | {member_id})
-
-    def remove_member(self, by: Actor, group_id: str, member_id: str) -> None:
-        """Raises like `set_members`; one that is no member is no error."""
-        self._change_members(by, group_id, lambda now: now - {member_id})
-
     def delete(self, by: Actor, id: str, kind: Kind | None = None) -> None:
         """With its access tokens, permissions and memberships.  Raises NotFound and InvalidRequest."""
         found = self.get(id, kind)
@@ -167,14 +142,3 @@ class Identities:
         with self._database.change(SYSTEM, "users.create", ADMIN, "principals") as change:
             made = rows.ensure_admin(change if now is None else change._replace(now=now))
             return membership.principals(change.connection)[made]
-
-    def _change_members(self, by: Actor, group_id: str, ids: Callable[[frozenset[str]], frozenset[str]]) -> None:
-        def revision(entry: IdentityEntry) -> IdentityRevision:
-            return msgspec.structs.replace(_as_it_is(entry), members=ids(frozenset(one.id for one in entry.members)))
-
-        self.revise(by, group_id, revision, "group")
-
-
-def _as_it_is(entry: IdentityEntry) -> IdentityRevision:
-    now = entry.identity
-    return IdentityRevision(now.display_name, now.active, now.external_id, now.details)
