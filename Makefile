@@ -9,7 +9,7 @@ SERVICES := .venv-services
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check bench conformance docs lock clean
+.PHONY: help setup serve test check bench conformance docs record lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,7 @@ check: $(VENV)/.test ## Lint, format, types, generated pages
 	@$(BIN)/python -m tesela.cli.docs --check
 	@$(BIN)/python -m bench table --check
 	@$(BIN)/python -m conformance --check
+	@$(BIN)/python -m tests.exchanges --check
 
 bench: $(VENV)/.serve ## One run, one table: nginx, Tesela, the local engine
 	@$(BIN)/python -m bench $(ARGS)
@@ -66,8 +67,12 @@ bench: $(VENV)/.serve ## One run, one table: nginx, Tesela, the local engine
 conformance: $(VENV)/.serve ## The versions of the clients that work, each in its own environment
 	@$(BIN)/python -m conformance $(ARGS)
 
-docs: $(VENV)/.serve ## Write the generated pages again
+docs: $(VENV)/.test ## Write the generated pages again
 	@$(BIN)/python -m tesela.cli.docs
+	@$(BIN)/python -m tests.exchanges
+
+record: $(VENV)/.test ## What a provider really answers, into the exchanges: make record PROVIDER=openai
+	@$(BIN)/python -m tests.exchanges.record $(PROVIDER)
 
 lock: $(BIN)/python ## Resolve the locks again
 	@$(PIP) uv

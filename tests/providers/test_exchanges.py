@@ -1,0 +1,176 @@
+"""Every exchange that is kept as a file, through the translation of its provider and through the whole gateway."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from tests.exchanges import files, translate
+from tests.exchanges.features import FEATURES
+from tests.exchanges.files import Form, Recorded
+from tests.exchanges.translate import SECRET
+from tests.gateway.peers import Link, Peer, Request, looped
+from tests.providers.ends import End, ending, events, lines
+from tests.providers.test_vertex_settings import account
+
+from tesela.errors import RequestError
+from tesela.providers.compatible_rows import COMPATIBLE
+from tesela.providers.registry import ROWS
+from tesela.serving import Origin, ServedEntity, ServedEntityInput
+from tesela.wire.assemble import Assembler
+from tesela.wire.tasks import Task
+
+SECRETS = {"env:KEY": SECRET, "env:KEY_ID": SECRET, "env:ACCOUNT": account()}
+ALL = {name: files.load(name) for name in files.names()}
+FORMS = [(name, streaming) for name, one in ALL.items() for streaming in one.forms]
+ANSWERED = [(name, streaming) for name, streaming in FORMS if ALL[name].failed is None]
+SIZES = (1, 3, 10**9)
+
+
+def form(name: str, streaming: bool) -> Form:
+    return ALL[name].forms[streaming]
+
+
+def same(answer: Any) -> Any:
+    return translate.same(json.loads(json.dumps(answer)))
+
+
+def test_every_provider_has_exchanges_for_each_of_its_tasks() -> None:
+    shown = {(one.provider, one.task) for one in ALL.values()}
+    theirs = {provider for provider, _ in shown}
+    # Those that are rows of data speak the form of `custom`; the scripted one is our own.
+    assert theirs == ROWS.keys() - COMPATIBLE.keys() - {"scripted"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_exchange_says_where_it_is_from_and_holds_no_key(name: str) -> None:
+    one = ALL[name]
+    assert re.match(r"https://\S+$", one.page)
+    assert (one.source == "recorded") == bool(re.match(r"\d{4}-\d\d-\d\d$", one.date))
+    text = files.path_of(name).read_text("utf-8")
+    assert SECRET not in text
+    assert not re.search(r"sk-|Bearer [A-Za-z0-9]|PRIVATE KEY", text)
+    assert sum((one.answer is not None, one.failed is not None, one.refused is not None)) == 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_exchange_shows_what_it_claims(name: str) -> None:
+    one = ALL[name]
+    assert one.features
+    for feature in one.features:
+        assert feature in FEATURES
+        if one.refused is None:
+            assert FEATURES[feature](one), f"{name} does not show {feature}"
+
+
+@pytest.mark.parametrize(("name", "streaming"), FORMS)
+def test_what_is_sent(name: str, streaming: bool) -> None:
+    provider, upstream = translate.entity(ALL[name], SECRETS)
+    made = translate.made(ALL[name], upstream, provider, streaming=streaming)
+    assert translate.sent(made, upstream) == form(name, streaming).sent
+    assert made.streaming == streaming
+
+
+@pytest.mark.parametrize(("name", "streaming"), ANSWERED)
+def test_what_is_answered_however_the_bytes_are_cut(name: str, streaming: bool) -> None:
+    one = ALL[name]
+    provider, upstream = translate.entity(one, SECRETS)
+    for size in SIZES:
+        made = translate.made(one, upstream, provider, streaming=streaming)
+        answer = translate.answered(made, form(name, streaming).reply, Task(one.task), size=size)
+        assert same(answer) == same(one.answer)
+
+
+@pytest.mark.parametrize("name", [name for name, one in ALL.items() if one.refused is not None])
+def test_what_a_provider_cannot_be_told_is_refused_by_name(name: str) -> None:
+    one = ALL[name]
+    provider, upstream = translate.entity(one, SECRETS)
+    with pytest.raises(RequestError) as caught:
+        translate.made(one, upstream, provider, streaming=False)
+    assert translate.told(caught.value) == one.refused
+    assert one.refused is not None
+    assert one.refused.param
+
+
+@pytest.mark.parametrize("name", [name for name, one in ALL.items() if one.failed is not None])
+def test_the_status_decides_what_a_failure_is(name: str) -> None:
+    one = ALL[name]
+    provider, _ = translate.entity(one, SECRETS)
+    assert one.whole is not None
+    error = translate.failure(provider, one.whole)
+    assert translate.told(error) == one.failed
+    silent = Form(one.whole.sent, msgspec.structs.replace(one.whole.reply, body="", base64=""))
+    assert translate.told(translate.failure(provider, silent)).status == translate.told(error).status
+
+
+# ------------------------------------------------------------ through the gateway, over a connection
+
+
+def served(one: Recorded, port: int) -> ServedEntity:
+    """The provider, at a peer on loopback; whoever wants a token is given none here."""
+    provider, upstream = translate.entity(one, SECRETS)
+    here = msgspec.structs.replace(upstream, origin=Origin("http", "127.0.0.1", port), token=None, links={})
+    return ServedEntity("one", ServedEntityInput("one"), provider, frozenset({Task(one.task)}), here, 100)
+
+
+async def exchanged(one: Recorded, streaming: bool) -> tuple[Request, Any, int]:
+    """(what the provider was sent, what the caller was answered, with which status)."""
+    seen: list[Request] = []
+    found = one.forms[streaming].reply
+    data = found.data()
+
+    async def talk(link: Link) -> None:
+        seen.append(await link.request())
+        head = f"HTTP/1.1 {found.status} X\r\ncontent-type: {found.content_type}\r\ncontent-length: {len(data)}\r\n\r\n"
+        await link.say(head.encode() + data)
+
+    async with Peer(talk).listening() as peer, ending(served(one, peer.port)) as end:
+        caller = await _asked(end, one, streaming)
+    if caller.status >= 400 or not streaming:
+        return seen[0], json.loads(caller.body), caller.status
+    assembler = Assembler(Task(one.task))
+    for chunk in events(caller.body):
+        assembler.feed(msgspec.json.encode(chunk))
+    return seen[0], json.loads(assembler.finish()), caller.status
+
+
+async def _asked(end: End, one: Recorded, streaming: bool) -> Any:
+    path = {
+        "llm/v1/chat": "/chat/completions",
+        "llm/v1/completions": "/completions",
+        "llm/v1/embeddings": "/embeddings",
+    }
+    more = {"stream": True, "stream_options": {"include_usage": True}} if streaming else {}
+    return await end.ask({**one.asked, **more}, "/v1" + path[one.task])
+
+
+UNSTEADY = ("id", "created")
+"""What an answer has of the invocation, where the provider tells none."""
+
+
+@pytest.mark.parametrize(("name", "streaming"), FORMS)
+@looped
+async def test_an_exchange_through_the_gateway(name: str, streaming: bool) -> None:
+    one = ALL[name]
+    request, answer, status = await exchanged(one, streaming)
+    asked = form(name, streaming).sent
+    head = lines(request)
+    assert head[""].split(" ")[1] == asked.path
+    assert asked.headers.keys() - {"authorization"} <= head.keys()
+    for header, content in asked.headers.items():
+        assert content == translate.HIDDEN or head[header] == content
+    if one.failed is not None:
+        assert (status, answer["error_code"]) == (one.failed.status, one.failed.code)
+        assert SECRET not in json.dumps(answer)
+        return
+    assert status == 200
+    expected = same(one.answer)
+    found = same(answer)
+    for field in UNSTEADY:
+        expected.pop(field, None)
+        found.pop(field, None)
+    for one_answer in (expected, found):
+        for call in (one_answer.get("choices") or [{}])[0].get("message", {}).get("tool_calls") or ():
+            call["id"] = call["id"].partition("_")[0] if call["id"].startswith("call_") else call["id"]
+    assert found == expected
