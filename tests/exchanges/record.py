@@ -1,8 +1,8 @@
 """`make record PROVIDER=…`: asks a provider what its exchanges ask, and keeps what it answers.
 
 Keys come from the environment.  What is sent is what our translation makes; the replies take the place of the
-documented ones, with keys, and whatever names an account or a request, taken out.  A reply that our translation cannot read, or a
-status that the exchange did not expect, is told and changes nothing.
+documented ones, with keys, and whatever names an account or a request, taken out.  A reply that our translation cannot
+read, or a status that the exchange did not expect, is told and changes nothing.
 """
 
 import datetime
