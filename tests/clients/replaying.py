@@ -1,7 +1,7 @@
 """A server on loopback that answers with the reply of an exchange, and the exchanges as plain JSON.
 
-The exchange is named by the path, `/x/{provider}/{name}/…`, or by the endpoint in a workspace's path.  Nothing of Tesela
-is needed here.
+The exchange is named by the path, `/x/{provider}/{name}/…`, or by the endpoint in a workspace's path.  Nothing of
+Tesela is needed here.
 """
 
 import base64
