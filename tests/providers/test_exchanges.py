@@ -174,3 +174,71 @@ async def test_an_exchange_through_the_gateway(name: str, streaming: bool) -> No
         for call in (one_answer.get("choices") or [{}])[0].get("message", {}).get("tool_calls") or ():
             call["id"] = call["id"].partition("_")[0] if call["id"].startswith("call_") else call["id"]
     assert found == expected
+
+
+# ------------------------------------------------------------ other APIs over every provider
+
+CHATS = sorted(name.partition("/")[0] for name, one in ALL.items() if name.endswith("/text") and one.whole is not None)
+OTHER: dict[str, tuple[str, dict[str, Any]]] = {
+    "responses": ("/v1/responses", {"input": "Hello", "max_output_tokens": 64}),
+    "messages": (
+        "/serving-endpoints/anthropic/v1/messages",
+        {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64},
+    ),
+    "generate": (
+        "/serving-endpoints/gemini/v1beta/models/e:generateContent",
+        {"contents": [{"parts": [{"text": "Hello"}]}], "generationConfig": {"maxOutputTokens": 64}},
+    ),
+}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("other", OTHER)
+@pytest.mark.parametrize("folder", CHATS)
+@looped
+async def test_other_apis_over_every_provider(folder: str, other: str, streaming: bool) -> None:
+    """A text and two calls, by another API than the provider's, whole and streamed."""
+    path, asked = OTHER[other]
+    if streaming and other == "generate":
+        path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
+    elif streaming:
+        asked = {**asked, "stream": True}
+    for name in ("text", "parallel-calls"):
+        one = ALL[f"{folder}/{name}"]
+        reply = one.forms[streaming].reply
+        data = reply.data()
+
+        async def talk(link: Link, kind: str = reply.content_type, data: bytes = data) -> None:
+            await link.request()
+            head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
+            await link.say(head.encode() + data)
+
+        async with Peer(talk).listening() as peer, ending(served(one, peer.port)) as end:
+            caller = await end.ask(asked, path)
+        assert caller.status == 200, caller.body
+        text = caller.body.decode()
+        assert "event: error" not in text
+        # Texts and arguments come in pieces, where they come as events.
+        words = {"text": ("Hel", "!"), "parallel-calls": ("weather", "clock")}[name]
+        more = {"text": ("there!",), "parallel-calls": ("Paris",)}[name] if not streaming else ()
+        assert all(word in text for word in words + more)
+
+
+@pytest.mark.parametrize("header", ["request-id", "x-amzn-RequestId", "x-request-id"])
+@pytest.mark.parametrize("folder", CHATS)
+@looped
+async def test_an_answer_that_is_none_is_told_by_the_providers_request(folder: str, header: str) -> None:
+    """502, with what the provider calls the request, and nothing of what it said."""
+    one = ALL[f"{folder}/text"]
+
+    async def talk(link: Link) -> None:
+        await link.request()
+        body = b'{"surprise": {"private": "x1y2z3"}}'
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{header}: r-77\r\n"
+        await link.say(b"%bcontent-length: %d\r\n\r\n%b" % (head.encode(), len(body), body))
+
+    async with Peer(talk).listening() as peer, ending(served(one, peer.port)) as end:
+        caller = await end.ask({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5})
+    assert caller.status == 502, caller.body
+    assert b"r-77" in caller.body
+    assert b"x1y2z3" not in caller.body

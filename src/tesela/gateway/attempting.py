@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from tesela.errors import CircuitOpen, RateLimited, TeselaError
 from tesela.gateway import ask, sending, traffic
 from tesela.gateway.admission import admit
+from tesela.gateway.heads import name_request
 from tesela.gateway.health import Ailment
 from tesela.gateway.reading import reader
 from tesela.gateway.refusal import boundary
 from tesela.gateway.relay import Gather, Relay
-from tesela.gateway.seams import Caller, Handle, Listener
+from tesela.gateway.seams import Caller, Handle, Headers, Listener
 from tesela.gateway.sending import answer_id
 from tesela.gateway.trouble import Pause, Trouble
 from tesela.providers.base import Exchange
@@ -45,6 +46,7 @@ class Attempts(Listener):
     _probe: Ailment | None = None
     _trouble: Trouble | None = None
     _began = 0.0
+    _head: Headers | None = None
 
     def __init__(
         self, gateway: "Gateway", caller: Caller, question: ask.Question, credential: Credential, request_id: str
@@ -127,6 +129,7 @@ class Attempts(Listener):
         gateway, entity = self._gateway, self._entity
         if self not in gateway.under_way:
             return
+        name_request(error, self._head)
         now, began = gateway.loop.time(), self._began or self._started
         gateway.health.failed(entity.upstream, error, self._probe)
         self._probe = None
@@ -136,7 +139,7 @@ class Attempts(Listener):
         if not error.retryable or self._opened:
             self._fail(error)
             return
-        self._answer, self._size, self._status = None, 0, 0
+        self._answer, self._size, self._status, self._head = None, 0, 0, None
         pause_s = trouble.pause_s(error, entity, began, now, random.random)
         if pause_s is not None:
             self._handle = Pause(gateway.loop, pause_s, lambda: self._go_on(error))

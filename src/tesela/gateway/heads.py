@@ -1,10 +1,11 @@
 """The head of an upstream's answer: what makes it one that cannot be used, and when to come back."""
 
 import math
+import re
 from collections.abc import Callable
 from email.utils import mktime_tz, parsedate_tz
 
-from tesela.errors import UpstreamProtocolError
+from tesela.errors import TeselaError, UpstreamError, UpstreamProtocolError
 from tesela.gateway.seams import Headers
 
 STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
@@ -42,6 +43,29 @@ def retry_after(headers: Headers, now: Callable[[], float]) -> int | None:
     except (OverflowError, ValueError):
         return None
     return min(max(0, math.ceil(left)), LONGEST_S)
+
+
+def name_request(error: TeselaError, headers: Headers | None) -> None:
+    """Add what the provider called this request, where it said so: its support finds the request by that."""
+    if not headers or not isinstance(error, UpstreamError):
+        return
+    for name in REQUEST_IDS:
+        found = headers.get(name, b"")
+        # It goes into a sentence: whatever is no plain word stays out.
+        if found and len(found) <= 128 and _PLAIN.match(found):
+            if found.decode() not in error.message:
+                error.message += f" (the provider's request {found.decode()})"
+            return
+
+
+REQUEST_IDS = (
+    b"request-id",  # https://platform.claude.com/docs/en/api/errors
+    b"x-amzn-requestid",  # https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html
+    b"apim-request-id",
+    b"x-request-id",  # https://platform.openai.com/docs/api-reference/debugging-requests
+    b"x-debug-trace-id",
+)
+_PLAIN = re.compile(rb"^[\w.:=/+-]+\Z")
 
 
 def no_object(body: bytes) -> None:

@@ -27,7 +27,7 @@ class Invocation(Attempts):
     _reassured = 0.0
 
     def on_head(self, status: int, headers: Headers) -> None:
-        self._status = status
+        self._status, self._head = status, headers
         if status >= 400:
             self._retry_after = retry_after(headers, time.time)
             return
@@ -95,7 +95,7 @@ class Invocation(Attempts):
                 no_object(body)
             counted = usage.find(body)
             if counted is None or len(body) > usage.SMALL:
-                raise_if_no_answer(body, counted)
+                raise_if_no_answer(body, counted, native=exchange is not None and exchange.native)
             self._answered(body, counted)
         except Exception as exc:
             self.on_failure(boundary(exc, self._request_id))

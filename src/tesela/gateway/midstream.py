@@ -58,11 +58,12 @@ ANSWERS = (b'"choices"', b'"data"', b'"output"', b'"content"')
 """One of these is in every answer."""
 
 
-def raise_if_no_answer(body: bytes, counted: usage.Usage | None) -> None:
+def raise_if_no_answer(body: bytes, counted: usage.Usage | None, *, native: bool) -> None:
     """Raises UpstreamProtocolError when a whole answer of status 200 is a failure, or was cut short.
 
     Small answers with a usage have been decoded to find it.  In a large one the object that holds the usage must be
-    closed behind it; only one that does not look so, or has none, is gone through.
+    closed behind it; only one that does not look so, or has none, is gone through.  `native` answers have a form of
+    their own.
     """
     tail = body[body.rfind(usage.KEY) :] if counted is not None else b""
     if tail.count(b"}") <= tail.count(b"{"):
@@ -70,5 +71,9 @@ def raise_if_no_answer(body: bytes, counted: usage.Usage | None) -> None:
             _raw.decode(body)
         except (msgspec.DecodeError, RecursionError) as exc:
             raise UpstreamProtocolError("the provider's answer is not whole: its JSON has no end") from exc
-    if counted is None and b'"error' in body and not any(key in body for key in ANSWERS):
-        raise_if_error(Event(b"", body))
+    if counted is None and not native and not any(key in body for key in ANSWERS):
+        if b'"error' in body:
+            raise_if_error(Event(b"", body))
+        raise UpstreamProtocolError(
+            "the provider's answer holds nothing that an answer has: is the address that of its API?"
+        )
