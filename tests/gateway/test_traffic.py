@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.fakes import endpoint, entity
 
 from tesela.errors import NotFound
-from tesela.gateway.traffic import MAX_FALLBACKS, named, order
+from tesela.gateway.traffic import MAX_FALLBACKS, SHUT, named, order
 
 
 def never() -> float:
@@ -67,3 +67,30 @@ def test_one_entity_by_name() -> None:
     assert named(point, "b") == (second,)
     with pytest.raises(NotFound, match="'x' has no served entity 'c'; it has 'a', 'b'"):
         named(point, "c")
+
+
+RANKS = st.lists(st.sampled_from([0.0, 1.0, SHUT, SHUT + 3]), min_size=2, max_size=8)
+
+
+@given(RANKS, st.floats(0, 1, exclude_max=True))
+def test_those_that_are_not_well_come_later_or_not_at_all(ranks: list[float], drawn: float) -> None:
+    entities = [entity(f"e{i}", 10) for i in range(len(ranks))]
+    found = {one.name: rank for one, rank in zip(entities, ranks, strict=True)}
+    point = endpoint("x", *entities, fallback=True)
+    chosen = order(point, lambda: drawn)[0]
+    tried = order(point, lambda: drawn, lambda one: found[one.name])
+    told = [found[one.name] for one in tried]
+    able = [rank for rank in ranks if rank < SHUT]
+    if not able:
+        assert told == [min(ranks)], "the one that can be asked soonest says so"
+        return
+    assert told == sorted(able)[: 1 + MAX_FALLBACKS]
+    if found[chosen.name] == min(ranks):
+        assert tried[0] is chosen, "the split decides among those that are well"
+    rest = [one for one in tried if one is not chosen]
+    assert rest == sorted(rest, key=lambda one: (found[one.name], entities.index(one)))
+
+
+def test_without_fallback_the_split_is_kept() -> None:
+    point = endpoint("x", entity("a", 50), entity("b", 50))
+    assert order(point, lambda: 0.0, lambda one: SHUT) == (point.entities[0],)
