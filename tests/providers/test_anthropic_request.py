@@ -181,12 +181,12 @@ def test_system_messages_in_the_middle_stay_there() -> None:
 
 
 def test_images_as_data_and_as_address() -> None:
-    data = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBOR=", "detail": "auto"}}
+    data = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}}
     address = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}, "cache_control": {"type": "ephemeral"}}
     content = sent({"role": "user", "content": [{"type": "text", "text": "See"}, data, address]})["messages"][0]
     assert content["content"] == [
         {"type": "text", "text": "See"},
-        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBOR="}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
         {
             "type": "image",
             "source": {"type": "url", "url": "https://e.com/a.png"},

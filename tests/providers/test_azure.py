@@ -108,7 +108,7 @@ async def test_versions_that_do_not_know_stream_options_are_not_sent_them() -> N
 def test_the_other_tasks(task: str, path: str, ask: dict[str, Any]) -> None:
     @looped
     async def asked() -> None:
-        azure = Azure(b"{}")
+        azure = Azure(b'{"data": [], "choices": []}')
         async with Peer(azure).listening() as peer, ending(at(peer, AZURE, task=task)) as end:
             assert (await end.ask(ask, path)).status == 200
         assert lines(azure.heard[0])[""].startswith(f"POST /openai/deployments/my%20gpt{path[3:]}?api-version=")

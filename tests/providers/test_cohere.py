@@ -271,7 +271,7 @@ def test_what_only_cohere_has_goes_on_as_it_came() -> None:
 
 
 def test_messages() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}}
     address = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     asked = [
         {"role": "developer", "content": "Be short."},

@@ -84,7 +84,7 @@ async def test_a_stream_is_not_asked_for_its_usage_and_tells_it_all_the_same() -
 def test_the_other_tasks(task: str, path: str, ask: dict[str, Any]) -> None:
     @looped
     async def asked() -> None:
-        workspace = Workspace(b"{}")
+        workspace = Workspace(b'{"data": [], "choices": []}')
         async with Peer(workspace).listening() as peer, ending(at(peer, task=task)) as end:
             assert (await end.ask(ask, path)).status == 200
         assert lines(workspace.heard[0])[""] == "POST /serving-endpoints/m-1/invocations HTTP/1.1"

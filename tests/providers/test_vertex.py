@@ -402,7 +402,7 @@ def test_what_only_gemini_has_goes_on_as_it_came() -> None:
 
 
 def test_messages() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     address = {"type": "image_url", "image_url": {"url": "gs://bucket/a.JPG"}}
     audio = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
     file = {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk=", "filename": "a.pdf"}}
@@ -421,7 +421,7 @@ def test_messages() -> None:
             "role": "user",
             "parts": [
                 {"text": "See"},
-                {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
+                {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}},
                 {"fileData": {"mimeType": "image/jpeg", "fileUri": "gs://bucket/a.JPG"}},
                 {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
                 {"inlineData": {"mimeType": "application/pdf", "data": "aGk="}},

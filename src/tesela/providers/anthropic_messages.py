@@ -5,13 +5,13 @@ so that documents, cached prefixes and the blocks of its own tools can be sent; 
 cannot be expressed is refused with its path.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from tesela.errors import InvalidRequest
+from tesela.providers import media
 from tesela.providers.conversation import read_calls, string
 from tesela.providers.fields import unsupported
 
@@ -172,7 +172,7 @@ def _image(talk: Talk, part: Part, at: str) -> list[Part]:
     if told.get("detail") not in (None, "auto") and "detail" not in talk.ignore:
         name = f"{at}.image_url.detail"
         raise unsupported(name, "Anthropic cannot be told how closely to look at an image", ("auto",))
-    source = _source(string(told, "url", f"{at}.image_url"), f"{at}.image_url.url")
+    source = _source(string(told, "url", f"{at}.image_url"), f"{at}.image_url.url", image=True)
     return [{"type": "image", "source": source, **_beside(part, "image_url")}]
 
 
@@ -181,17 +181,12 @@ def _beside(part: Part, *known: str) -> Part:
     return {key: found for key, found in part.items() if key != "type" and key not in known}
 
 
-def _source(url: str, at: str) -> Part:
-    """An address as it is, the content of a data URL (RFC 2397) by itself."""
-    if not url.startswith("data:"):
-        return {"type": "url", "url": url}
-    found = _DATA.match(url)
+def _source(url: str, at: str, *, image: bool) -> Part:
+    """An address as it is, the content of a data URL by itself."""
+    found = media.content(url, at, image=image)
     if found is None:
-        raise InvalidRequest(f"{at!r} must be a data URL of the form data:TYPE;base64,DATA", param=at)
-    return {"type": "base64", "media_type": found[1], "data": url[found.end() :]}
-
-
-_DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,")
+        return {"type": "url", "url": url}
+    return {"type": "base64", "media_type": found[0], "data": found[1]}
 
 
 def _file(_talk: Talk, part: Part, at: str) -> list[Part]:
@@ -202,7 +197,7 @@ def _file(_talk: Talk, part: Part, at: str) -> list[Part]:
     if file.get("file_id"):
         source: Part = {"type": "file", "file_id": string(file, "file_id", f"{at}.file")}
     else:
-        source = _source(string(file, "file_data", f"{at}.file"), f"{at}.file.file_data")
+        source = _source(string(file, "file_data", f"{at}.file"), f"{at}.file.file_data", image=False)
     title = {"title": file["filename"]} if file.get("filename") else {}
     return [{"type": "document", "source": source, **title, **_beside(part, "file")}]
 

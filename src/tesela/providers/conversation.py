@@ -3,13 +3,13 @@
 What is wrong with a message is said here, with its path; what a provider cannot express is for its translation to say.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from tesela.errors import InvalidRequest
+from tesela.providers import media
 from tesela.providers.fields import unsupported
 
 Part = dict[str, Any]
@@ -219,18 +219,11 @@ def _audio(part: Part, at: str, _ignore: frozenset[str]) -> list[Piece]:
 def _media(
     kind: str, url: str, at: str, key: str, *, name: Any = None, detail: Any = None, cached: bool = False
 ) -> Media:
-    """An address as it is, the content of a data URL (RFC 2397) by itself."""
-    if not url.startswith("data:"):
-        return Media(kind, at, url=url, name=name, detail=detail, cached=cached)
-    found = _DATA.match(url)
+    """An address as it is, the content of a data URL by itself."""
+    found = media.content(url, f"{at}.{key}", image=kind == "image")
     if found is None:
-        text = f"'{at}.{key}' must be a data URL of the form data:TYPE;base64,DATA"
-        raise InvalidRequest(text, param=f"{at}.{key}")
-    data = url[found.end() :]
-    return Media(kind, at, data=data, type=found[1], name=name, detail=detail, cached=cached)
-
-
-_DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,")
+        return Media(kind, at, url=url, name=name, detail=detail, cached=cached)
+    return Media(kind, at, data=found[1], type=found[0], name=name, detail=detail, cached=cached)
 
 
 def _reasoning(part: Part, at: str, _ignore: frozenset[str]) -> list[Piece]:
