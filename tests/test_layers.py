@@ -36,6 +36,8 @@ BESIDE = {
     ("addresses", "settings"), ("catalogue", "configfile"),
     # What was counted is handed over as a plain object that the gateway adds to.
     ("gateway", "telemetry"),
+    # Sail is a child process like a model's: it dies with its parent and has a log.
+    ("sql", "engine"),
 }  # fmt: skip
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 

@@ -16,9 +16,14 @@ class Result(Protocol):
     """A statement under way or done.  Batches come as the engine has them; nothing is collected."""
 
     schema: "pa.Schema"
+    types: tuple[str, ...]
+    """Of each column the type in Spark's words, as in `array<float>`."""
 
     def batches(self) -> "Iterator[pa.RecordBatch]":
-        """Once.  Raises StatementError (what the engine or a call said), StatementCanceled after `interrupt`."""
+        """Once; the work is done meanwhile.
+
+        Raises StatementError (what the engine or a call said), StatementCanceled after `interrupt`, EngineError.
+        """
 
     def interrupt(self) -> None:
         """From any thread, any number of times.  `batches` ends with StatementCanceled."""
@@ -31,7 +36,9 @@ class Session(Protocol):
     schema: str
 
     def execute(self, plan: Plan, tickets: Mapping[str, str], batches_url: str) -> Result:
-        """Start the plan.  `tickets` has one for each site's udf; the UDFs post to `batches_url`.
+        """Begin the plan: sources are looked at, types found.
+
+        `tickets` has one for each site's udf; the UDFs post to `batches_url`.
 
         The result of a write has one row: num_affected_rows, num_inserted_rows.  Raises StatementError.
         """

@@ -25,7 +25,8 @@ class Site(Struct, frozen=True):
     `udf` is the name under which the engine has it.  `value` is the Spark DDL type of one answer, `returns` that of
     the column: the same, or STRUCT<result: value, errorMessage: STRING> when errors do not fail the statement.
     `arguments` are the DDL types of what varies from row to row where they are known, "" where not.  `body` are
-    constant fields of the request; `constants` are what the function's `Speaker` needs.
+    constant fields of the request; `constants` are what the function's `Speaker` needs.  A `constant` site has the same
+    arguments in every row.
     """
 
     udf: str
@@ -39,6 +40,7 @@ class Site(Struct, frozen=True):
     body: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     position: tuple[int, int] = (1, 1)
+    constant: bool = False
 
 
 class Source(Struct, frozen=True):

@@ -1,0 +1,185 @@
+"""The engines that statements run on: Sail in a supervised child process, or a Spark Connect server elsewhere."""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, cast
+
+from pyspark.sql.connect.client.retries import DefaultPolicy
+from pyspark.sql.connect.session import SparkSession
+
+from tesela.engine.logs import last_line, open_log
+from tesela.errors import EngineError
+from tesela.sql.session import SparkConnectSession
+from tesela.sql.site import PlanSettings
+
+START_S = 60.0
+RETRIES = 2
+_MOST_PAUSE_S = 30.0
+_LASTING_S = 60.0
+"""A process that lived this long is started again at once."""
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+KEPT_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "SAIL_", "RUST_")
+"""What the engine's process sees of the environment: where it is, and how object stores are reached."""
+
+
+class SailEngine:
+    """Sail, started when it is first wanted and again when it died.
+
+    One thread of its own starts and waits for the process: on Linux a child is told of the death of the thread that
+    started it, not of the process.
+    """
+
+    def __init__(self, settings: PlanSettings, log: Path) -> None:
+        self._settings = settings
+        self._log = log
+        self._changed = threading.Condition()
+        self._address = ""
+        self._died = ""
+        self._stopping = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        with self._changed:
+            self._begin()
+            self._await()
+
+    def session(self, catalog: str, schema: str) -> SparkConnectSession:
+        with self._changed:
+            self._begin()
+            address = self._await()
+        spark = connected(address)
+        return SparkConnectSession(spark, self._settings, catalog, schema, lost=self.lost)
+
+    def lost(self) -> str:
+        """Why a session that was working may have ended; "" when the engine lives."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+        with self._changed:
+            return self._died
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            process, thread = self._process, self._thread
+        if process is not None:
+            process.kill()
+        if thread is not None:
+            thread.join()
+
+    def _begin(self) -> None:
+        if self._stopping:
+            raise EngineError("the SQL engine is stopped")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._supervise, name="sail", daemon=True)
+            self._thread.start()
+
+    def _await(self) -> str:
+        if not self._changed.wait_for(lambda: self._address or self._stopping, timeout=START_S):
+            raise EngineError(f"the SQL engine did not start within {START_S:g} s{self._told()}")
+        if self._stopping:
+            raise EngineError("the SQL engine is stopped")
+        return self._address
+
+    def _told(self) -> str:
+        return f": it {self._died}" if self._died else ""
+
+    def _supervise(self) -> None:
+        pause = 0.0
+        while not self._stopping:
+            began = time.monotonic()
+            died = self._run()
+            with self._changed:
+                self._address = ""
+                self._died = died
+                self._changed.notify_all()
+                pause = 0.0 if time.monotonic() - began > _LASTING_S else min(max(pause * 2, 0.25), _MOST_PAUSE_S)
+                self._changed.wait_for(lambda: self._stopping, timeout=pause)
+
+    def _run(self) -> str:
+        """One process from its start to its end.  Gives how it ended, as the end of a sentence."""
+        descriptor = open_log(self._log)
+        offset = os.fstat(descriptor).st_size
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tesela.sql.sail"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=descriptor, env=environment(),
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as exc:
+            return f"cannot be started: {exc.strerror}"
+        finally:
+            os.close(descriptor)
+        with process:
+            with self._changed:
+                self._process = process
+                if self._stopping:
+                    process.kill()
+            address = first_line(process, START_S)
+            if address is None:
+                process.kill()
+            with self._changed:
+                if address is not None:
+                    self._address, self._died = address, ""
+                self._changed.notify_all()
+            status = process.wait()
+        words = last_line(self._log, offset)
+        return f"ended with status {status}" + (f"; its last line in {self._log}: {words}" if words else "")
+
+
+def first_line(process: subprocess.Popen[bytes], patience_s: float) -> str | None:
+    """The address that the child prints; None when it does not."""
+    out = cast(IO[bytes], process.stdout)
+    ready, _, _ = select.select([out], [], [], patience_s)
+    line = out.readline() if ready else b""
+    try:
+        return str(json.loads(line)["address"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
+    return {"RUST_LOG": "warn", "PYTHONUNBUFFERED": "1", **kept}
+
+
+def connected(address: str) -> SparkSession:
+    """A session of its own.  Not the builder's: that one is shared by everything in a process."""
+    spark = SparkSession(connection=address)
+    if address.startswith("sc://127.0.0.1"):
+        # The child is there or it is not; waiting is the supervisor's.
+        spark.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES, initial_backoff=50, max_backoff=200)])
+    return spark
+
+
+class RemoteEngine:
+    """A Spark Connect server that somebody else runs, at `sc://host:port/;token=…`."""
+
+    def __init__(self, settings: PlanSettings, address: str) -> None:
+        self._settings = settings
+        self._address = address
+
+    def start(self) -> None:
+        """Nothing to do: sessions dial."""
+
+    def session(self, catalog: str, schema: str) -> SparkConnectSession:
+        spark = connected(self._address)
+        return SparkConnectSession(spark, self._settings, catalog, schema, lost=lambda: "")
+
+    def stop(self) -> None:
+        """Nothing to do: it is not ours."""

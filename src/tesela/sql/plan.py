@@ -1,0 +1,58 @@
+"""From the text of a statement to what the engine gets: read this first.
+
+parse → bind parameters → what a statement may be and touch → the dialect → sites → sorts and limits below calls → SQL.
+Pure but for looking at folders: which tables are there, and where paths really lead.
+"""
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, UnsupportedError
+
+from tesela.errors import StatementError
+from tesela.sql.arguments import Find
+from tesela.sql.dialect.parameters import bind
+from tesela.sql.dialect.reading import Statement
+from tesela.sql.plan_sites import Sites
+from tesela.sql.site import Kind, Parameter, Plan, PlanSettings
+
+
+def plan(
+    text: str,
+    *,
+    tag: str,
+    endpoints: Find,
+    parameters: Sequence[Parameter] = (),
+    settings: PlanSettings,
+    catalog: str,  # noqa: ARG001
+    schema: str,  # noqa: ARG001
+) -> Plan:
+    """The plan of a statement.  `tag` is made of letters, digits and _, another one for each statement of a session.
+
+    Raises StatementError with the place of what is wrong.
+    """
+    statement = Statement(text)
+    tree = bind(statement, statement.tree(), parameters)
+    sites = Sites(statement, tag, endpoints, settings)
+    sites.rewrite(tree)
+    return Plan(sql=statement.explain + written(tree), sites=sites.all, kind=kind_of(statement, tree))
+
+
+def kind_of(statement: Statement, tree: exp.Expr) -> Kind:
+    if statement.explain:
+        return "explain"
+    if isinstance(tree, exp.Create | exp.Insert | exp.Merge | exp.Update | exp.Delete):
+        return "write"
+    return "query" if isinstance(tree, exp.Query | exp.Values) else "other"
+
+
+def written(tree: exp.Expr) -> str:
+    """Spark's SQL.  Comments are left out: what the engine reads is what was looked at."""
+    try:
+        return tree.sql("spark", comments=False, normalize_functions=False, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as exc:
+        raise StatementError(
+            f"the statement has what no engine here can run: {exc}",
+            error_class="UNSUPPORTED_FEATURE",
+            sql_state="0A000",
+        ) from exc

@@ -1,0 +1,158 @@
+"""A session of Spark Connect in which planned statements run: their UDFs, their sources, their rows as they come."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyspark import cloudpickle
+from pyspark.errors import PySparkException
+from pyspark.sql.connect.session import SparkSession
+from pyspark.sql.pandas.functions import ArrowUDFType
+from pyspark.sql.types import StructType
+
+from tesela.errors import StatementCanceled, StatementError
+from tesela.sql import udf
+from tesela.sql.arrow import arrow
+from tesela.sql.failures import failure
+from tesela.sql.site import Plan, PlanSettings, Site
+from tesela.sql.sparktypes import spark_type
+
+WRITTEN = pa.schema([("num_affected_rows", pa.int64()), ("num_inserted_rows", pa.int64())])
+ROWS_A_BATCH = 1024
+"""Of Apache Spark, whose own 10,000 would ask far ahead of a LIMIT.  Sail decides for itself: up to 8,192."""
+
+
+class SparkConnectSession:
+    """`lost` says why the engine is gone, when it is."""
+
+    def __init__(
+        self, spark: SparkSession, settings: PlanSettings, catalog: str, schema: str, lost: Callable[[], str]
+    ) -> None:
+        self.catalog = catalog
+        self.schema = schema
+        self._spark = spark
+        self._settings = settings
+        self._lost = lost
+        self._prepared = False
+        # An engine's Python need not have this package.
+        cloudpickle.register_pickle_by_value(udf)  # type: ignore[no-untyped-call]
+        self._lock = threading.Lock()
+
+    def execute(self, plan: Plan, tickets: Mapping[str, str], batches_url: str) -> "Rows":
+        with self._lock, failing(self._lost):
+            self._prepare()
+        rows = Rows(self._spark, plan, self._lost)
+        with failing(self._lost, rows):
+            for site in plan.sites:
+                self._register(site, tickets.get(site.udf, ""), batches_url)
+            rows.begin()
+        return rows
+
+    def close(self) -> None:
+        self._spark.stop()
+
+    def _prepare(self) -> None:
+        """What Apache Spark must be told once.  Sail has no such settings."""
+        if not self._prepared and self._settings.engine == "spark":
+            self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ROWS_A_BATCH))
+            self._spark.conf.set("spark.sql.session.timeZone", "UTC")
+        self._prepared = True
+
+    def _register(self, site: Site, ticket: str, url: str) -> None:
+        answers = pa.schema([("answer", arrow(site.returns))]).serialize().to_pybytes()
+        function = udf.Ask(url, ticket, len(site.arguments), answers, constant=site.constant)
+        self._spark.client.register_udf(
+            function, spark_type(site.returns), site.udf, ArrowUDFType.SCALAR_ITER, deterministic=True
+        )
+
+
+class Rows:
+    """What a statement gives.  See `seams.Result`."""
+
+    def __init__(self, spark: SparkSession, plan: Plan, lost: Callable[[], str]) -> None:
+        self.schema = WRITTEN
+        self.types: tuple[str, ...] = ("bigint", "bigint")
+        self.canceled = False
+        self._spark = spark
+        self._plan = plan
+        self._lost = lost
+        self._frame: Any = None
+
+    @property
+    def tag(self) -> str:
+        return f"tesela-{id(self)}"
+
+    def begin(self) -> None:
+        with self._tagged():
+            for source in self._plan.sources:
+                reader = self._spark.read.format(source.format).options(**source.options)
+                if source.schema:
+                    reader = reader.schema(source.schema)
+                reader.load(list(source.paths)).createOrReplaceTempView(source.view)
+            for one in self._plan.before:
+                self._spark.sql(one)
+            if self._plan.kind != "write":
+                self._frame = self._spark.sql(self._plan.sql)
+                found = self._frame.schema
+                self.types = tuple(field.dataType.simpleString() for field in found.fields)
+                self.schema = arrow_schema(found)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        with failing(self._lost, self), self._tagged():
+            if self._plan.kind == "write":
+                yield self._written()
+                return
+            client = self._spark.client
+            for part in client.to_table_as_iterator(self._frame._plan.to_proto(client), {}):
+                if isinstance(part, pa.Table):
+                    for batch in part.to_batches():
+                        yield pa.RecordBatch.from_arrays(
+                            [column.cast(field.type) for column, field in zip(batch.columns, self.schema, strict=True)],
+                            schema=self.schema,
+                        )
+
+    def interrupt(self) -> None:
+        self.canceled = True
+        with contextlib.suppress(PySparkException):
+            self._spark.interruptTag(self.tag)
+
+    def _written(self) -> pa.RecordBatch:
+        table = self._spark.sql(self._plan.sql).toArrow()
+        count = table.column(0)[0].as_py() if table.num_rows and pa.types.is_integer(table.schema[0].type) else None
+        return pa.RecordBatch.from_pylist([{"num_affected_rows": count, "num_inserted_rows": count}], WRITTEN)
+
+    @contextlib.contextmanager
+    def _tagged(self) -> Iterator[None]:
+        """Tags are the thread's, and only work for what it starts meanwhile."""
+        if self.canceled:
+            raise StatementCanceled("the statement was canceled")
+        self._spark.addTag(self.tag)
+        try:
+            yield
+        finally:
+            self._spark.removeTag(self.tag)
+
+
+def arrow_schema(found: StructType) -> pa.Schema:
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema: pa.Schema = to_arrow_schema(found)
+    return schema
+
+
+@contextlib.contextmanager
+def failing(lost: Callable[[], str], rows: Rows | None = None) -> Iterator[None]:
+    """Turn what the engine raises into what we say."""
+    try:
+        yield
+    except (StatementError, StatementCanceled):
+        raise
+    except GeneratorExit:
+        raise
+    except Exception as exc:
+        # The engine's client raises its own, gRPC's and Python's.
+        if rows is not None and rows.canceled:
+            raise StatementCanceled("the statement was canceled") from exc
+        raise failure(exc, lost) from exc
