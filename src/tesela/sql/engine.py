@@ -9,18 +9,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, cast
-
-from pyspark.sql.connect.client.retries import DefaultPolicy
-from pyspark.sql.connect.session import SparkSession
+from typing import IO, TYPE_CHECKING, cast
 
 from tesela.engine.logs import last_line, open_log
 from tesela.errors import EngineError
 from tesela.sql.session import SparkConnectSession
 from tesela.sql.site import PlanSettings
 
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
 START_S = 60.0
-RETRIES = 2
 _MOST_PAUSE_S = 30.0
 _LASTING_S = 60.0
 """A process that lived this long is started again at once."""
@@ -158,12 +157,15 @@ def environment() -> dict[str, str]:
     return {"RUST_LOG": "warn", "PYTHONUNBUFFERED": "1", **kept}
 
 
-def connected(address: str) -> SparkSession:
+def connected(address: str) -> "SparkSession":
     """A session of its own.  Not the builder's: that one is shared by everything in a process."""
+    # Here, because the package takes `python -c` for a run of its own tests, and ends the process.
+    from pyspark.sql.connect.session import SparkSession
+
     spark = SparkSession(connection=address)
     if address.startswith("sc://127.0.0.1"):
         # The child is there or it is not; waiting is the supervisor's.
-        spark.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES, initial_backoff=50, max_backoff=200)])
+        spark.client.set_retry_policies([])
     return spark
 
 

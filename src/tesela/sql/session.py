@@ -3,12 +3,11 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark import cloudpickle
 from pyspark.errors import PySparkException
-from pyspark.sql.connect.session import SparkSession
 from pyspark.sql.pandas.functions import ArrowUDFType
 from pyspark.sql.types import StructType
 
@@ -19,6 +18,9 @@ from tesela.sql.failures import failure
 from tesela.sql.site import Plan, PlanSettings, Site
 from tesela.sql.sparktypes import spark_type
 
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
 WRITTEN = pa.schema([("num_affected_rows", pa.int64()), ("num_inserted_rows", pa.int64())])
 ROWS_A_BATCH = 1024
 """Of Apache Spark, whose own 10,000 would ask far ahead of a LIMIT.  Sail decides for itself: up to 8,192."""
@@ -28,7 +30,7 @@ class SparkConnectSession:
     """`lost` says why the engine is gone, when it is."""
 
     def __init__(
-        self, spark: SparkSession, settings: PlanSettings, catalog: str, schema: str, lost: Callable[[], str]
+        self, spark: "SparkSession", settings: PlanSettings, catalog: str, schema: str, lost: Callable[[], str]
     ) -> None:
         self.catalog = catalog
         self.schema = schema
@@ -71,7 +73,7 @@ class SparkConnectSession:
 class Rows:
     """What a statement gives.  See `seams.Result`."""
 
-    def __init__(self, spark: SparkSession, plan: Plan, lost: Callable[[], str]) -> None:
+    def __init__(self, spark: "SparkSession", plan: Plan, lost: Callable[[], str]) -> None:
         self.schema = WRITTEN
         self.types: tuple[str, ...] = ("bigint", "bigint")
         self.canceled = False
