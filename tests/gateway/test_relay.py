@@ -329,6 +329,8 @@ def test_any_stream_in_any_pieces(
 class Recording:
     """A translation's stream that writes down what it is fed."""
 
+    ended = False
+
     def __init__(self) -> None:
         self.fed: list[Event] = []
         self.finished = 0

@@ -1,5 +1,6 @@
 """Every exchange that is kept as a file, through the translation of its provider and through the whole gateway."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -242,3 +243,25 @@ async def test_an_answer_that_is_none_is_told_by_the_providers_request(folder: s
     assert caller.status == 502, caller.body
     assert b"r-77" in caller.body
     assert b"x1y2z3" not in caller.body
+
+
+@pytest.mark.parametrize("folder", ["anthropic", "cohere", "amazon-bedrock"])
+@looped
+async def test_a_provider_that_falls_silent_behind_its_end_holds_nobody_up(folder: str) -> None:
+    """The last event ends the answer, not the end of the body."""
+    one = ALL[f"{folder}/text"]
+    reply = one.forms[True].reply
+    heard = asyncio.Event()
+
+    async def talk(link: Link) -> None:
+        await link.request()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {reply.content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+        data = reply.data().removesuffix(b"data: [DONE]\n\n")
+        await link.say(head.encode() + b"%x\r\n%b\r\n" % (len(data), data))
+        await heard.wait()
+
+    async with Peer(talk).listening() as peer, ending(served(one, peer.port)) as end:
+        caller = await _asked(end, one, streaming=True)
+        assert caller.state == "closed"
+        assert caller.body.endswith(b"data: [DONE]\n\n")
+        heard.set()

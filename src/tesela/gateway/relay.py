@@ -91,6 +91,9 @@ class Source:
         elif self._chunks is not None:
             for chunk in self._chunks.feed(event):
                 self._seen(chunk, out)
+            if self._chunks.ended:
+                self.done = True
+                self._close(out)
         else:
             if b'"choices"' not in data:
                 raise_if_error(event)

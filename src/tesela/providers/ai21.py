@@ -148,6 +148,7 @@ class AI21Chunks:
     """One stream.  The usage comes with the last choice and leaves in a chunk of its own, as OpenAI's does."""
 
     __slots__ = ("_begun", "_call", "_ended", "_head", "_usage")
+    ended = False
 
     def __init__(self, call: Call) -> None:
         self._call = call

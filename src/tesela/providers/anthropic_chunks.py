@@ -46,7 +46,7 @@ _read = msgspec.json.Decoder(_Event, strict=False).decode
 class ChatChunks:
     """A chat.  `_block` is the block that is under way, `_pieces` what has come of its JSON."""
 
-    __slots__ = ("_block", "_calls", "_created", "_cut", "_head", "_model", "_pieces", "_reason", "_said", "_usage")
+    __slots__ = ("_block", "_calls", "_created", "_head", "_model", "_pieces", "_reason", "_said", "_usage", "ended")
     object = "chat.completion.chunk"
 
     def __init__(self, call: Call) -> None:
@@ -59,7 +59,7 @@ class ChatChunks:
         self._calls = -1
         self._said = False
         self._reason: str | None = None
-        self._cut = True
+        self.ended = False
 
     def feed(self, event: Event) -> list[bytes]:
         try:
@@ -81,7 +81,7 @@ class ChatChunks:
             if delta is not None and delta.stop_reason is not None:
                 self._end(delta, out)
         elif kind == "message_stop":
-            self._cut = False
+            self.ended = True
         elif kind == "error" or told.error is not None:
             raise failed(told.error or Told())
         return out
@@ -191,7 +191,7 @@ class ChatChunks:
         self._delta(form % (self._calls, piece), out)
 
     def finish(self) -> list[bytes]:
-        if self._cut or self._reason is None:
+        if not self.ended or self._reason is None:
             raise UpstreamProtocolError("Anthropic ended its stream in the middle of the answer")
         return [self._head + b'],"usage":%s}' % encode(self._usage.unified())]
 

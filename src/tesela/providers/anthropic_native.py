@@ -53,11 +53,11 @@ _read = msgspec.json.Decoder(_Event, strict=False).decode
 class Watch:
     """What is to be known of a stream that passes: its usage, a failure, whether it came to its end."""
 
-    __slots__ = ("_ended", "_usage")
+    __slots__ = ("_usage", "ended")
 
     def __init__(self) -> None:
         self._usage = Usage()
-        self._ended = False
+        self.ended = False
 
     def feed(self, event: Event) -> list[bytes]:
         """Nothing, or the usage as it stands, as a unified chunk.  Raises UpstreamError for a failure."""
@@ -70,7 +70,7 @@ class Watch:
         if told.error is not None or event.name == b"error":
             raise failed(told.error or Told())
         if event.name == b"message_stop":
-            self._ended = True
+            self.ended = True
         found = told.usage or (told.message.usage if told.message is not None else None)
         if found is None:
             return []
@@ -78,7 +78,7 @@ class Watch:
         return [b'{"choices":[],"usage":%s}' % encode(self._usage.unified())]
 
     def finish(self) -> list[bytes]:
-        if not self._ended:
+        if not self.ended:
             raise UpstreamProtocolError("Anthropic ended its stream in the middle of the answer")
         return []
 

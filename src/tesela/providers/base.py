@@ -29,8 +29,11 @@ class Chunks(Protocol):
     """The state of one stream: the provider's events in, unified chunks (JSON, no framing) out.
 
     The end mark `[DONE]` is never passed in.  `finish` is called once, when the stream has ended in good order, and
-    raises UpstreamProtocolError when the answer is not complete.
+    raises UpstreamProtocolError when the answer is not complete.  `ended` becomes true with an event that nothing can
+    follow: then nobody waits for the end of the body.
     """
+
+    ended: bool
 
     def feed(self, event: Event) -> list[bytes]: ...
 

@@ -193,7 +193,7 @@ def _end(out: ChunkWriter, reason: str) -> None:
 class BedrockChunks:
     """One stream.  `_call` is the index of the call under way, -1 for the one that stands for the answer."""
 
-    __slots__ = ("_answer_tool", "_block", "_call", "_done", "_out", "_pieces", "_usage")
+    __slots__ = ("_answer_tool", "_block", "_call", "_done", "_out", "_pieces", "_usage", "ended")
 
     def __init__(self, call: Call, answer_tool: str) -> None:
         self._out = _writer(call)
@@ -202,7 +202,7 @@ class BedrockChunks:
         self._call = -1
         self._pieces = 0
         self._usage = Usage()
-        self._done = False
+        self._done = self.ended = False
 
     def feed(self, event: Event) -> list[bytes]:
         try:
@@ -223,7 +223,7 @@ class BedrockChunks:
             _end(self._out, told.stop_reason or "")
             self._done = True
         elif name == b"metadata":
-            self._usage = told.usage or self._usage
+            self._usage, self.ended = told.usage or self._usage, self._done
         elif name.startswith((b"exception:", b"error:")):
             raise failed(name.partition(b":")[2].decode(errors="replace"), told)
         return self._out.taken()

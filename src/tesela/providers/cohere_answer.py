@@ -178,13 +178,13 @@ def _string(raw: Raw) -> bytes:
 class CohereChunks:
     """One stream.  Events of a kind that nobody here has heard of are passed over."""
 
-    __slots__ = ("_call", "_calls", "_done", "_out")
+    __slots__ = ("_call", "_calls", "_out", "ended")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._out: ChunkWriter | None = None
         self._calls = -1
-        self._done = False
+        self.ended = False
 
     def feed(self, event: Event) -> list[bytes]:
         try:
@@ -199,7 +199,7 @@ class CohereChunks:
             message = delta.message or Message()
             if kind == "message-end":
                 _end(out, delta.finish_reason, delta.error, delta.usage)
-                self._done = True
+                self.ended = True
             elif kind == "tool-call-start":
                 for tool in _listed(message.tool_calls):
                     self._calls = _begin(out, tool)
@@ -217,7 +217,7 @@ class CohereChunks:
         return self._out
 
     def finish(self) -> list[bytes]:
-        if not self._done:
+        if not self.ended:
             raise UpstreamProtocolError("Cohere ended its stream in the middle of the answer")
         return []
 

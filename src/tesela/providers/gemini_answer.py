@@ -104,6 +104,7 @@ class GeminiChunks:
     """One answer.  The end waits for the last event: signatures and counts may come after the reason."""
 
     __slots__ = ("_call", "_extra", "_out", "_reason", "_refusal", "_usage")
+    ended = False
 
     def __init__(self, call: Call) -> None:
         self._call = call

@@ -60,6 +60,8 @@ class Watch:
     """What is to be known of a stream that passes: its usage, a failure, whether it came to its end."""
 
     __slots__ = ("_ended",)
+    # Counts may come after the last word.
+    ended = False
 
     def __init__(self) -> None:
         self._ended = False

@@ -149,6 +149,7 @@ class ChatChunks:
     """One stream of the engine as OpenAI's chunks.  `answers` read what the model writes; without them it passes."""
 
     __slots__ = ("_answers", "_begun", "_ended", "_head", "_n", "_tops", "_total")
+    ended = False
 
     def __init__(self, call: Call, chat: Chat, answers: "list[Answer]") -> None:
         identity = {"id": f"chatcmpl-{call.id}", "object": "chat.completion.chunk", "created": call.created}

@@ -101,6 +101,7 @@ class CompletionChunks:
     """One stream of the engine as OpenAI's completion chunks."""
 
     __slots__ = ("_asked", "_begun", "_ended", "_head", "_offsets", "_total")
+    ended = False
 
     def __init__(self, call: Call, asked: Completions) -> None:
         identity = {"id": f"cmpl-{call.id}", "object": "text_completion", "created": call.created}
