@@ -99,11 +99,12 @@ class StatementError(RequestError):
         self,
         message: str,
         *,
+        param: str | None = None,
         error_class: str = "",
         sql_state: str = "",
         position: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, param=param)
         self.error_class = error_class
         self.sql_state = sql_state
         self.position = position
