@@ -39,10 +39,6 @@ LABELS_2 = 500
 FIELDS_2 = 128
 DEEPEST_2 = 7
 LONGEST_INSTRUCTIONS = 20_000
-LANGUAGES = {
-    "en": "English", "de": "German", "fr": "French", "it": "Italian", "pt": "Portuguese", "hi": "Hindi",
-    "es": "Spanish", "th": "Thai",
-}  # fmt: skip
 SENTIMENTS = ("positive", "negative", "neutral", "mixed")
 
 

@@ -49,6 +49,8 @@ def query(call: Call) -> Query:
         if not facts.images:
             raise call.wrong(f"the model of endpoint {name!r} reads no images", call.expression("files"))
         arguments.append(call.expression("files"))
+    if isinstance(call.expression("request"), exp.Struct):
+        constants = constants | {"struct": True}
     return Query(facts, value, tuple(arguments), call.flag("failOnError", True), body, constants)
 
 
