@@ -150,8 +150,11 @@ def test_json_formats_are_checked_text() -> None:
         b"\xff",
     ],
 )
-@pytest.mark.parametrize("call", ["ai_query('chat', s)", "ai_query('old', s)", "ai_query('emb', s)", "ai_similarity(a, b)",
-                                  "ai_classify(s, array('a', 'b'))", "ai_gen(s)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    ["ai_query('chat', s)", "ai_query('old', s)", "ai_query('emb', s)", "ai_similarity(a, b)", "ai_gen(s)",
+     "ai_classify(s, array('a', 'b'))"],
+)  # fmt: skip
 def test_answers_that_are_none(call: str, body: bytes) -> None:
     with pytest.raises(BrokenAnswer):
         speaking(call).answer(body)

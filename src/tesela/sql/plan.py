@@ -13,6 +13,8 @@ from tesela.errors import StatementError
 from tesela.sql.arguments import Find
 from tesela.sql.dialect.parameters import bind
 from tesela.sql.dialect.reading import Statement
+from tesela.sql.plan_groups import grouped
+from tesela.sql.plan_lift import lift
 from tesela.sql.plan_sites import Sites
 from tesela.sql.site import Kind, Parameter, Plan, PlanSettings
 
@@ -35,6 +37,8 @@ def plan(
     tree = bind(statement, statement.tree(), parameters)
     sites = Sites(statement, tag, endpoints, settings)
     sites.rewrite(tree)
+    tree = lift(tree, frozenset(site.udf for site in sites.all))
+    tree = grouped(tree, frozenset(site.udf for site in sites.all))
     return Plan(sql=statement.explain + written(tree), sites=sites.all, kind=kind_of(statement, tree))
 
 
