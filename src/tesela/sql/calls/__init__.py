@@ -1,0 +1,1 @@
+"""The requests that a statement's rows are answered by: limits, repeats, and the store of answers."""
