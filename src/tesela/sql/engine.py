@@ -1,6 +1,5 @@
 """The engines that statements run on: Sail in a supervised child process, or a Spark Connect server elsewhere."""
 
-import contextlib
 import json
 import os
 import select
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 _MOST_PAUSE_S = 30.0
+_ENDS = 8
 _LASTING_S = 60.0
 """A process that lived this long is started again at once."""
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -41,6 +41,7 @@ class SailEngine:
         self._changed = threading.Condition()
         self._address = ""
         self._died = ""
+        self._ends: dict[subprocess.Popen[bytes], str] = {}
         self._stopping = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -54,17 +55,24 @@ class SailEngine:
         with self._changed:
             self._begin()
             address = self._await()
+            process = self._process
         spark = connected(address)
-        return SparkConnectSession(spark, self._settings, catalog, schema, lost=self.lost)
+        return SparkConnectSession(spark, self._settings, catalog, schema, lost=lambda: self.lost(process))
 
-    def lost(self) -> str:
-        """Why a session that was working may have ended; "" when the engine lives."""
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.5)
+    def lost(self, process: "subprocess.Popen[bytes] | None") -> str:
+        """Why a session on this process may have ended; "" while it lives.
+
+        Another one may run by now: what counts is how this one ended, which the thread that waits for it writes down.
+        """
+        if process is None:
+            return ""
+        try:
+            process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            return ""
         with self._changed:
-            return self._died
+            self._changed.wait_for(lambda: process in self._ends or self._stopping, timeout=5.0)
+            return self._ends.get(process, "")
 
     @property
     def pid(self) -> int | None:
@@ -106,6 +114,10 @@ class SailEngine:
             with self._changed:
                 self._address = ""
                 self._died = died
+                if self._process is not None:
+                    self._ends[self._process] = died
+                    for old in list(self._ends)[:-_ENDS]:
+                        del self._ends[old]
                 self._changed.notify_all()
                 pause = 0.0 if time.monotonic() - began > _LASTING_S else min(max(pause * 2, 0.25), _MOST_PAUSE_S)
                 self._changed.wait_for(lambda: self._stopping, timeout=pause)
