@@ -11,12 +11,14 @@ from sqlglot.errors import ErrorLevel, UnsupportedError
 
 from tesela.errors import StatementError
 from tesela.sql.arguments import Find
+from tesela.sql.dialect.files import read_files
 from tesela.sql.dialect.parameters import bind
 from tesela.sql.dialect.reading import Statement
+from tesela.sql.dialect.tables import Tables
 from tesela.sql.plan_groups import grouped
 from tesela.sql.plan_lift import lift
 from tesela.sql.plan_sites import Sites
-from tesela.sql.site import Kind, Parameter, Plan, PlanSettings
+from tesela.sql.site import Kind, Local, Parameter, Plan, PlanSettings
 
 
 def plan(
@@ -26,8 +28,8 @@ def plan(
     endpoints: Find,
     parameters: Sequence[Parameter] = (),
     settings: PlanSettings,
-    catalog: str,  # noqa: ARG001
-    schema: str,  # noqa: ARG001
+    catalog: str,
+    schema: str,
 ) -> Plan:
     """The plan of a statement.  `tag` is made of letters, digits and _, another one for each statement of a session.
 
@@ -35,16 +37,37 @@ def plan(
     """
     statement = Statement(text)
     tree = bind(statement, statement.tree(), parameters)
+    tables = Tables(statement, settings, catalog, schema, tag)
+    tables.admit(tree)
+    described = isinstance(tree, exp.Describe)
+    tree = tables.special(tree)
+    if tables.local is not None:
+        return Plan(sql="", kind="other", local=tables.local)
+    sources = read_files(statement, tree, tag, settings)
+    tables.resolve(tree)
+    if tables.local is not None:
+        return Plan(sql="", kind="other", local=tables.local)
     sites = Sites(statement, tag, endpoints, settings)
     sites.rewrite(tree)
     tree = lift(tree, frozenset(site.udf for site in sites.all))
     tree = grouped(tree, frozenset(site.udf for site in sites.all))
-    return Plan(sql=statement.explain + written(tree), sites=sites.all, kind=kind_of(statement, tree))
+    return Plan(
+        sql=statement.explain + written(tree),
+        sites=sites.all,
+        kind=kind_of(statement, tree),
+        sources=sources,
+        before=tables.before,
+        after=tables.after,
+        folders=tables.folders,
+        local=Local("describe") if described else None,
+    )
 
 
 def kind_of(statement: Statement, tree: exp.Expr) -> Kind:
     if statement.explain:
         return "explain"
+    if isinstance(tree, exp.Create) and tree.kind != "TABLE":
+        return "other"
     if isinstance(tree, exp.Create | exp.Insert | exp.Merge | exp.Update | exp.Delete):
         return "write"
     return "query" if isinstance(tree, exp.Query | exp.Values) else "other"

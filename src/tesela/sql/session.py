@@ -1,6 +1,7 @@
 """A session of Spark Connect in which planned statements run: their UDFs, their sources, their rows as they come."""
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,14 @@ from tesela.errors import StatementCanceled, StatementError
 from tesela.sql import udf
 from tesela.sql.arrow import arrow
 from tesela.sql.failures import failure
-from tesela.sql.site import Plan, PlanSettings, Site
+from tesela.sql.site import Local, Plan, PlanSettings, Site
 from tesela.sql.sparktypes import spark_type
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 WRITTEN = pa.schema([("num_affected_rows", pa.int64()), ("num_inserted_rows", pa.int64())])
+DESCRIBED = pa.schema([("col_name", pa.string()), ("data_type", pa.string()), ("comment", pa.string())])
 ROWS_A_BATCH = 1024
 """Of Apache Spark, whose own 10,000 would ask far ahead of a LIMIT.  Sail decides for itself: up to 8,192."""
 
@@ -95,14 +97,44 @@ class Rows:
                 reader.load(list(source.paths)).createOrReplaceTempView(source.view)
             for one in self._plan.before:
                 self._spark.sql(one)
-            if self._plan.kind != "write":
+            if self._plan.local is not None:
+                self._begin_local(self._plan.local)
+            elif self._plan.kind != "write":
                 self._frame = self._spark.sql(self._plan.sql)
                 found = self._frame.schema
                 self.types = tuple(field.dataType.simpleString() for field in found.fields)
                 self.schema = arrow_schema(found)
 
+    def _begin_local(self, local: Local) -> None:
+        self.schema, self.types = pa.schema([]), ()
+        if local.action == "describe":
+            self._frame = self._spark.sql(self._plan.sql)
+            self.schema, self.types = DESCRIBED, ("string", "string", "string")
+
     def batches(self) -> Iterator[pa.RecordBatch]:
+        done = False
+        try:
+            yield from self._batches()
+            done = True
+        finally:
+            self._end(done)
+
+    def _end(self, done: bool) -> None:
+        """What the statement leaves is what it was asked to leave, whatever happened."""
+        for one in self._plan.after:
+            with contextlib.suppress(Exception):
+                self._spark.sql(one)
+        for source in self._plan.sources:
+            with contextlib.suppress(Exception):
+                self._spark.catalog.dropTempView(source.view)
+        for folder in () if done else self._plan.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         with failing(self._lost, self), self._tagged():
+            if self._plan.local is not None:
+                yield from self._locally(self._plan.local)
+                return
             if self._plan.kind == "write":
                 yield self._written()
                 return
@@ -114,6 +146,14 @@ class Rows:
                             [column.cast(field.type) for column, field in zip(batch.columns, self.schema, strict=True)],
                             schema=self.schema,
                         )
+
+    def _locally(self, local: Local) -> Iterator[pa.RecordBatch]:
+        if local.action == "drop_table":
+            shutil.rmtree(local.arguments["folder"], ignore_errors=True)
+        if local.action == "describe":
+            found = self._frame.schema.fields
+            rows = [{"col_name": one.name, "data_type": one.dataType.simpleString(), "comment": None} for one in found]
+            yield pa.RecordBatch.from_pylist(rows, DESCRIBED)
 
     def interrupt(self) -> None:
         self.canceled = True
