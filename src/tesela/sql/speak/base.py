@@ -9,8 +9,8 @@ from tesela.errors import UpstreamProtocolError
 class BrokenAnswer(UpstreamProtocolError):
     """The model answered, but not in the form that was asked for.  `raw` is what it said."""
 
-    def __init__(self, message: str, raw: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, raw: str = "", *, param: str | None = None) -> None:
+        super().__init__(message, param=param)
         self.raw = raw
 
 
