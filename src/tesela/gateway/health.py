@@ -99,7 +99,8 @@ class Health:
             ailment.quiet_until = now + asked
         if not isinstance(error, COUNTED):
             return
-        ailment.why = f"status {error.upstream_status}" if error.upstream_status else KINDS[type(error)]
+        kind = next(word for kind, word in KINDS.items() if isinstance(error, kind))
+        ailment.why = f"status {error.upstream_status}" if error.upstream_status else kind
         if breaker.failed(ailment.breaker, self._terms, now=now, probe=probe is not None):
             lately = f"{ailment.breaker.failures} of {ailment.breaker.calls} calls failed"
             _log.warning(
