@@ -244,3 +244,24 @@ def test_embeddings() -> None:
     for broken in (b"{}", b'{"data":[]}', b"x", b'{"data":[{"embedding":"AAAA"}]}'):
         with pytest.raises(UpstreamProtocolError):
             generate_embed.answer_one(broken)
+
+
+CROOKED = [
+    {"usage": {"completion_tokens_details": ["x"]}},
+    {"usage": {"prompt_tokens": "many"}},
+    {"usage": 3},
+    {"logprobs": {"content": [{"token": "a", "logprob": "low"}]}},
+    {"logprobs": {"content": [{"token": "a", "logprob": -1, "top_logprobs": ["z"]}]}},
+]
+
+
+@pytest.mark.parametrize("wrong", CROOKED)
+@pytest.mark.parametrize("place", ["message", "delta"])
+def test_counts_and_logprobs_that_are_none_are_the_providers_fault(wrong: Any, place: str) -> None:
+    more = {name: found for name, found in wrong.items() if name == "logprobs"}
+    choice = {"index": 0, place: {"role": "assistant", "content": "x"}, "finish_reason": "stop", **more}
+    body = json.dumps({"usage": USAGE, **wrong, "choices": [choice]}).encode()
+    events_of = generate_events.GenerateEvents(SHOWN, "abc")
+    read = events_of.feed if place == "delta" else lambda given: generate_answer.answer(given, SHOWN, "abc")
+    with pytest.raises(UpstreamProtocolError):
+        read(body)

@@ -176,6 +176,42 @@ def test_structured_output() -> None:
     assert "response_format" not in chat(generationConfig={"responseMimeType": "text/plain"})
 
 
+OPEN = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+CLOSED = {**OPEN, "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (OPEN, False),
+        (CLOSED, True),
+        ({**CLOSED, "required": []}, False),
+        ({"type": ["object", "null"]}, False),
+        ({"type": "array", "items": OPEN}, False),
+        ({"type": "array", "items": CLOSED}, True),
+        ({"anyOf": [CLOSED, OPEN]}, False),
+        ({"$ref": "#/$defs/x", "$defs": {"x": OPEN}}, False),
+        ({**CLOSED, "properties": {"a": {"type": "string", "enum": ["object"]}}}, True),
+        ({**CLOSED, "properties": {"a": OPEN}}, False),
+    ],
+)
+def test_only_a_schema_that_openai_takes_strictly_is_strict(schema: Any, strict: bool) -> None:
+    asked = {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    assert chat(generationConfig=asked)["response_format"]["json_schema"]["strict"] is strict
+
+
+def test_a_schema_of_googles_own_is_not_asked_for_strictly() -> None:
+    schema = {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}, "required": ["a"]}
+    asked = {"responseMimeType": "application/json", "responseSchema": schema}
+    assert chat(generationConfig=asked)["response_format"]["json_schema"]["strict"] is False
+
+
+def test_properties_without_a_place_in_the_order_keep_their_own() -> None:
+    names = [f"p{number}" for number in range(20)]
+    found = json_schema({"properties": {name: {} for name in names}, "propertyOrdering": ["p7"]}, "s")
+    assert list(found["properties"]) == ["p7", *(name for name in names if name != "p7")]
+
+
 def test_schemas_of_googles_become_json_schemas() -> None:
     given_one = {
         "type": "OBJECT", "propertyOrdering": ["b", "a"], "required": ["a"], "title": "T",

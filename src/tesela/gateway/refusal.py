@@ -41,7 +41,11 @@ def _line(text: str) -> str:
 def without_keys(pieces: Iterable[bytes] | None, upstream: Upstream) -> bytes:
     """What a provider said when it refused, with our keys out of it: some repeat the header that they were sent."""
     said = b"".join(pieces or ())
-    for _, value in upstream.headers:
+    sent = [value for _, value in upstream.headers]
+    if upstream.signer is not None and upstream.signer.session_token:
+        # The one secret of a signer that is sent as it is.
+        sent.append(upstream.signer.session_token)
+    for value in sent:
         # Of `Bearer KEY` only the key is one.
         key = value.rpartition(" ")[2].encode()
         if len(key) >= MIN_KEY:

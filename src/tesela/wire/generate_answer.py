@@ -47,8 +47,14 @@ class Said(msgspec.Struct):
     extra_content: Any = None
 
 
+class Token(msgspec.Struct):
+    token: str | None = None
+    logprob: float | None = None
+    top_logprobs: "list[Token] | None" = None
+
+
 class Logprobs(msgspec.Struct):
-    content: list[Part] | None = None
+    content: list[Token] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -59,12 +65,26 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class Details(msgspec.Struct):
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+
+
 class Chat(msgspec.Struct):
     """What is read of a chat answer or chunk."""
 
     model: str | None = None
     choices: list[Choice] | None = None
-    usage: Part | None = None
+    usage: Counts | None = None
     error: Any = None
 
 
@@ -96,12 +116,12 @@ def answer(body: bytes, asked: Asked, id: str) -> bytes:
     return encode(response(id, chat.model or asked.model, candidates, chat.usage))
 
 
-def response(id: str, model: str, candidates: list[Part], counts: Part | None) -> Part:
+def response(id: str, model: str, candidates: list[Part], counts: Counts | None) -> Part:
     out: Part = {"candidates": candidates, "modelVersion": model, "responseId": id}
     return out if counts is None else {**out, "usageMetadata": usage(counts)}
 
 
-def candidate(index: int, parts: list[Part], choice: Choice, logprobs: list[Part] | None = None) -> Part:
+def candidate(index: int, parts: list[Part], choice: Choice, logprobs: list[Token] | None = None) -> Part:
     """One candidate.  `choice` has the end, where it has come."""
     out: Part = {"content": {"role": "model", "parts": parts}, "index": index}
     said = choice.message or choice.delta
@@ -203,28 +223,28 @@ def call_part(call: ToolCall, id: str, number: int, *, cut: bool) -> Part:
     return part if found is None else {**part, "thoughtSignature": found}
 
 
-def _logprobs(content: list[Part]) -> Part:
+def _logprobs(content: list[Token]) -> Part:
     """https://ai.google.dev/api/generate-content#LogprobsResult"""
     chosen = [_token(one) for one in content]
-    tops = [{"candidates": [_token(other) for other in one.get("top_logprobs") or ()]} for one in content]
+    tops = [{"candidates": [_token(other) for other in one.top_logprobs or ()]} for one in content]
     mean = sum(one["logProbability"] for one in chosen) / len(chosen)
     return {"avgLogprobs": mean, "logprobsResult": {"chosenCandidates": chosen, "topCandidates": tops}}
 
 
-def _token(one: Part) -> Part:
-    return {"token": str(one.get("token") or ""), "logProbability": float(one.get("logprob") or 0.0)}
+def _token(one: Token) -> Part:
+    return {"token": one.token or "", "logProbability": one.logprob or 0.0}
 
 
-def usage(counts: Part) -> Part:
+def usage(counts: Counts) -> Part:
     """Gemini counts thoughts beside the answer, chat inside of it."""
-    prompt, completion = counts.get("prompt_tokens") or 0, counts.get("completion_tokens") or 0
-    thoughts = (counts.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
-    details = counts.get("prompt_tokens_details") or {}
-    cached = counts.get("cache_read_input_tokens") or details.get("cached_tokens") or 0
+    prompt, completion = counts.prompt_tokens or 0, counts.completion_tokens or 0
+    written, read = counts.completion_tokens_details or Details(), counts.prompt_tokens_details or Details()
+    thoughts = written.reasoning_tokens or 0
+    cached = counts.cache_read_input_tokens or read.cached_tokens or 0
     out = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": max(completion - thoughts, 0),
-        "totalTokenCount": counts.get("total_tokens") or prompt + completion,
+        "totalTokenCount": counts.total_tokens or prompt + completion,
     }
     if thoughts:
         out["thoughtsTokenCount"] = thoughts

@@ -13,9 +13,11 @@ from tesela.wire.document import encode
 from tesela.wire.generate_answer import (
     Asked,
     Choice,
+    Counts,
     Function,
     Part,
     Said,
+    Token,
     ToolCall,
     call_part,
     candidate,
@@ -31,7 +33,7 @@ class _Candidate(msgspec.Struct):
     """What is held back of one candidate until the end."""
 
     calls: dict[int, ToolCall] = {}
-    logprobs: list[Part] = []
+    logprobs: list[Token] = []
     extra: Any = None
     refused: str | None = None
     finish: str | None = None
@@ -45,7 +47,7 @@ class GenerateEvents:
         self._id = id
         self._model = ""
         self._candidates: dict[int, _Candidate] = {}
-        self._usage: Part | None = None
+        self._usage: Counts | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events of one chunk.  Raises UpstreamError for a chunk that is none, or that tells of a failure."""
@@ -54,7 +56,7 @@ class GenerateEvents:
             told = chat.error.get("message") if isinstance(chat.error, dict) else chat.error
             raise UpstreamFailed(f"the provider failed in mid-stream: {told}")
         self._model = chat.model or self._model
-        if chat.usage:
+        if chat.usage is not None:
             self._usage = chat.usage
         said = [found for choice in chat.choices or () if (found := self._choice(choice)) is not None]
         return [self._event(said, None)] if said else []
@@ -91,7 +93,7 @@ class GenerateEvents:
         """The end of a stream that broke."""
         return [failure_event(error)]
 
-    def _event(self, candidates: list[Part], counts: Part | None) -> bytes:
+    def _event(self, candidates: list[Part], counts: Counts | None) -> bytes:
         return encode(response(self._id, self._model or self._asked.model, candidates, counts))
 
 

@@ -15,7 +15,7 @@ from tesela.errors import InvalidRequest, Unsupported
 from tesela.wire.document import TRUE, Document, raw, value
 from tesela.wire.generate_content import messages
 from tesela.wire.generate_names import camel, elements, mapping, written
-from tesela.wire.generate_schema import one_schema
+from tesela.wire.generate_schema import one_schema, strictly
 from tesela.wire.generate_tools import tools
 
 Form = dict[str, Any]
@@ -104,7 +104,7 @@ def _answer_form(config: Form, chat: Document) -> None:
         raise Unsupported(f"{at!r} must be text/plain or application/json, not {kind!r}", param=at)
     form: Form = {"type": "json_object"}
     if schema is not None:
-        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strictly(schema)}}
     chat["response_format"] = raw(form)
 
 

@@ -39,7 +39,8 @@ def _ordered(out: Schema, order: Any) -> None:
     properties = out.get("properties")
     if isinstance(order, list) and isinstance(properties, dict):
         first = [name for name in order if name in properties]
-        out["properties"] = {name: properties[name] for name in [*first, *(properties.keys() - set(first))]}
+        later = [name for name in properties if name not in first]
+        out["properties"] = {name: properties[name] for name in [*first, *later]}
 
 
 def _typed(out: Schema, found: Schema) -> None:
@@ -55,6 +56,34 @@ def _typed(out: Schema, found: Schema) -> None:
             out["enum"] = [*out["enum"], None]
         if isinstance(out.get("anyOf"), list):
             out["anyOf"] = [*out["anyOf"], {"type": "null"}]
+
+
+def strictly(schema: Any) -> bool:
+    """Whether a schema keeps the rules of OpenAI's strict mode, which refuses any other: every object is closed, and
+    all of its properties are required.  https://platform.openai.com/docs/guides/structured-outputs#supported-schemas"""
+    if isinstance(schema, list):
+        return all(map(strictly, schema))
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties")
+    known = properties if isinstance(properties, dict) else {}
+    kinds = schema.get("type")
+    if known or "object" in (kinds if isinstance(kinds, list) else [kinds]):
+        required = schema.get("required")
+        if schema.get("additionalProperties") is not False or not isinstance(required, list):
+            return False
+        if not all(name in required for name in known):
+            return False
+    # What stands under names of the caller's own, and what is a value or a word, is no schema.
+    named = [one for word in ("properties", "$defs", "definitions") for one in _named(schema.get(word))]
+    return all(map(strictly, [*named, *(schema.get(word) for word in INNER)]))
+
+
+def _named(given: Any) -> list[Any]:
+    return list(given.values()) if isinstance(given, dict) else []
+
+
+INNER = ("items", "anyOf", "oneOf", "allOf", "prefixItems")
 
 
 def _count(given: Any, at: str) -> int:
