@@ -22,7 +22,7 @@ LAYERS = (
     ("gateway", "control", "engine", "telemetry", "sql"),
     ("local", "follow"),
     ("steward",),
-    ("worker", "workers", "reload", "screen"),
+    ("worker", "workers", "reload", "screen", "sqlprocess", "sqlrunner", "listening"),
     ("serve",),
     ("verify",),
     ("cli",),

@@ -16,7 +16,7 @@ from msgspec import inspect
 from tesela import serving
 from tesela.errors import ConfigError
 from tesela.places import Places, nearest
-from tesela.settings import Breaker, Retries, Settings, Timeouts
+from tesela.settings import Breaker, Retries, Settings, Sql, Timeouts
 from tesela.wire.tasks import Task
 
 Struct = msgspec.Struct
@@ -118,8 +118,11 @@ BLOCKS: dict[str, tuple[type[Struct], str]] = {
     "timeouts": (Timeouts, "TIMEOUT"),
     "retries": (Retries, "RETRIES"),
     "breaker": (Breaker, "BREAKER"),
+    "sql": (Sql, "SQL"),
 }
 """Settings that belong together, by the word that their variables begin with."""
+FILE_ONLY = frozenset({("sql", "roots"), ("sql", "endpoints")})
+"""Lists and mappings, which only the file can give."""
 
 
 def variables() -> list[str]:
@@ -142,6 +145,8 @@ def _of_blocks() -> Iterator[tuple[str, str, str]]:
     """Block, setting and variable of each setting that stands in a block."""
     for block, (kind, word) in BLOCKS.items():
         for name in kind.__struct_fields__:
+            if (block, name) in FILE_ONLY:
+                continue
             yield block, name, f"{PREFIX}{word}_{name.upper()}"
 
 

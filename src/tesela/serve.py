@@ -6,8 +6,8 @@ workers and the engines, starts anew what ends unasked, and takes everything dow
 
 import asyncio
 import contextlib
-import errno
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -23,16 +23,18 @@ from tesela.config import Config
 from tesela.engine.placement import make_run_dir
 from tesela.engine.spec import EngineState
 from tesela.engine.supervisor import Supervisor
-from tesela.errors import ConfigError, TeselaError
+from tesela.errors import TeselaError
+from tesela.listening import bound, is_loopback, listen, near, url_of
 from tesela.records import SYSTEM, Contents
 from tesela.reload import Reloader
 from tesela.screen import Screen
 from tesela.snapshot import digest
+from tesela.sqlprocess import SqlProcess
 from tesela.steward import Steward
 from tesela.store.contents import read_contents
 from tesela.store.opening import open_store
 from tesela.store.store import Store
-from tesela.told import TROUBLE_FILE, ServerState, Start, write_state
+from tesela.told import TROUBLE_FILE, ServerState, SqlStart, Start, write_state
 from tesela.workers import Workers
 
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file
@@ -42,6 +44,8 @@ KNOWN_S = 1.0
 """How often a server looks whether its address still stands there."""
 IMPATIENT_S = 0.5
 """Ctrl-C again, this long after the first, ends the server at once; sooner it is the same one, told twice."""
+SQL_DRAIN_S = 10.0
+"""How long the process that runs statements may take to end."""
 READY_S = 120.0
 """How long the first start of engines may take before the address is printed all the same."""
 
@@ -55,7 +59,7 @@ def run(config: Config, read: Callable[[], Config]) -> int:
     for note in config.notes:
         screen.note(note)
     # First of all: nobody should wait for models to be fetched and then hear that the port is taken.
-    listener = _bound(config.settings.host, config.settings.port)
+    listener = bound(config.settings.host, config.settings.port)
     store, key = _opened(config, listener)
     run_dir = make_run_dir(os.environ)
     try:
@@ -64,7 +68,7 @@ def run(config: Config, read: Callable[[], Config]) -> int:
         # Said before anything starts, in one sentence, rather than by each worker.
         for why in snapshot_build.build(config, plan.addresses, contents).lost.values():
             screen.note(f"{why}; until it is there the endpoint answers 503")
-        _listen(listener, config.settings.host, config.settings.port)
+        listen(listener, config.settings.host, config.settings.port)
         access_token = _access_token(config, store)
         parts = _Parts(config, read, store, read_contents(store, contents), key, plan, run_dir, screen)
         return asyncio.run(_serve(parts, listener, access_token))
@@ -113,10 +117,11 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
         parts.read, config, plan, steward, supervisor, run_dir, screen.note, lambda text: _tell(run_dir, text)
     )
 
+    secret = secrets.token_urlsafe(32)
+
     def start(number: int) -> Start:
-        return Start(
-            steward.state, bell.hear().state, steward.contents, number, listener.fileno(), str(run_dir), parts.key
-        )
+        sound, descriptor = bell.hear().state, listener.fileno()
+        return Start(steward.state, sound, steward.contents, number, descriptor, str(run_dir), parts.key, secret)
 
     workers = Workers(config.settings.workers, start, listener, screen.note)
     asked_at = 0.0
@@ -132,7 +137,9 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked)
     loop.add_signal_handler(signal.SIGHUP, reloader.ask)
-    url = _url(*listener.getsockname()[:2])
+    url = url_of(*listener.getsockname()[:2])
+    address = near(listener)
+    sql = SqlProcess(SqlStart(config, *address, -1, str(run_dir), parts.key, secret), screen.note)
     keepers: list[asyncio.Task[None]] = []
     try:
         await supervisor.start()
@@ -141,6 +148,7 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
         stopped = asyncio.ensure_future(stop.wait())
         failed = asyncio.ensure_future(workers.failed())
         keepers += [asyncio.ensure_future(steward.run()), asyncio.ensure_future(reloader.run())]
+        keepers.append(asyncio.ensure_future(sql.run()))
         ends = (stopped, failed, *keepers)
         await asyncio.wait((ready, *ends), return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set() and not failed.done() and await ready:
@@ -161,7 +169,8 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
-        # First those that take requests, then those that answer them.
+        # First those that take requests, then those that answer them.  Statements ask the workers.
+        await sql.stop(SQL_DRAIN_S)
         await workers.stop(config.settings.timeouts.drain)
         await supervisor.stop()
         bell.close()
@@ -201,45 +210,6 @@ def _opened(config: Config, listener: socket.socket) -> tuple[Store, bytes]:
         raise
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket that has the address and takes no connections yet.  Raises ConfigError with what to change."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, proto)
-    except OSError as exc:
-        raise ConfigError(f"the address {host!r} cannot be used: {exc.strerror or exc}") from exc
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.setblocking(False)
-    except OSError as exc:
-        listener.close()
-        raise _refused(host, port, exc) from exc
-    return listener
-
-
-def _listen(listener: socket.socket, host: str, port: int) -> None:
-    """Take connections from here on.  Raises ConfigError when another program was quicker."""
-    try:
-        listener.listen(4096)
-    except OSError as exc:
-        raise _refused(host, port, exc) from exc
-
-
-def _refused(host: str, port: int, exc: OSError) -> ConfigError:
-    taken = exc.errno == errno.EADDRINUSE
-    hint = "another program has it; choose another with --port" if taken else (exc.strerror or str(exc))
-    return ConfigError(f"port {port} on {host} cannot be opened: {hint}")
-
-
-def _url(host: str, port: int) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        host = socket.gethostname() if host == "0.0.0.0" else "[::1]"  # noqa: S104
-    elif ":" in host:
-        host = f"[{host}]"
-    return f"http://{host}:{port}"
-
-
 def _access_token(config: Config, store: Store) -> str | None:
     """The token to print.
 
@@ -248,7 +218,7 @@ def _access_token(config: Config, store: Store) -> str | None:
     """
     file = config.home / TOKEN_FILE
     first = store.tokens.first_start()
-    if not _loopback(config.settings.host):
+    if not is_loopback(config.settings.host):
         return first
     if first is None:
         with contextlib.suppress(FileNotFoundError):
@@ -290,7 +260,3 @@ def _say_again(file: Path, url: str) -> None:
     with contextlib.suppress(OSError):
         if not file.exists():
             _write(file, url)
-
-
-def _loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -46,6 +46,28 @@ class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
     open: Seconds = 10.0
 
 
+class Sql(Struct, frozen=True, forbid_unknown_fields=True):
+    """SQL: where statements run, what they may touch, and for how long what they gave is kept.
+
+    `remote` is a Spark Connect server (`sc://host:port`); empty, an engine of our own is started.  `warehouse` is the
+    folder of tables, `<home>/warehouse` when empty; below it and the `roots` statements may read and write.
+    `endpoints` are the defaults of the small functions, by function, task or "default".  `concurrency` is how many
+    requests one statement has under way at most, `statements` how many run at once, the rest wait.  `calls_url` is
+    where a remote engine reaches this server.  Ages are in hours, sizes in MiB.
+    """
+
+    remote: str = ""
+    warehouse: str = ""
+    roots: tuple[str, ...] = ()
+    endpoints: dict[str, str] = msgspec.field(default_factory=dict)
+    concurrency: Annotated[int, Meta(ge=1, le=4096)] = 64
+    statements: Annotated[int, Meta(ge=1, le=256)] = 8
+    calls_url: str = ""
+    answers_hours: Annotated[float, Meta(gt=0, le=1_000_000)] = 30 * 24.0
+    answers_mib: Annotated[int, Meta(ge=1, le=100_000_000)] = 10 * 1024
+    results_hours: Annotated[float, Meta(gt=0, le=8760)] = 12.0
+
+
 class DeclaredCapabilities(Struct, frozen=True, omit_defaults=True):
     """What a model can do by itself, where that differs from what is assumed of its engine."""
 
@@ -105,6 +127,7 @@ class Settings(Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     breaker: Breaker = Breaker()
+    sql: Sql = Sql()
     models: tuple[ModelEntry, ...] = ()
     endpoints: tuple[ServingEndpoint, ...] = ()
 

@@ -16,6 +16,8 @@ from tesela.wire.tasks import Task
 STATE_FILE = "state"
 TROUBLE_FILE = "trouble"
 """A sentence on what is wrong with the server, for `/health`; not there when all is well."""
+SQL_SOCKET = "statements"
+"""In the run folder: where the process that runs statements is asked.  What ends in `.sock` there is the engines'."""
 READY = b"ready\n"
 """What a worker says on its standard output when it answers."""
 
@@ -50,8 +52,8 @@ class Start(msgspec.Struct, frozen=True):
     """What the parent tells a worker.
 
     `sound` is the bell's number of the state: a later one may be there before the worker listens.  `run_dir` is where
-    the engines' states, the bell and the server's state are; `key` is the master key.  `contents` are the store's, so
-    that a worker can start, and answer, without the store.
+    the engines' states, the bell and the server's state are; `key` is the master key, and `secret` what the process
+    that runs statements is shown.  `contents` are the store's, so that a worker can start, and answer, without it.
     """
 
     state: ServerState
@@ -61,6 +63,26 @@ class Start(msgspec.Struct, frozen=True):
     descriptor: int
     run_dir: str
     key: bytes
+    secret: str = ""
 
     def __repr__(self) -> str:
         return f"Start({self.number})"
+
+
+class SqlStart(msgspec.Struct, frozen=True):
+    """What the parent tells the process that runs statements.
+
+    `host` and `port` are where the gateway answers on this machine; `descriptor` is the socket that workers ask on, and
+    `secret` what they show; `key` is the master key.
+    """
+
+    config: Config
+    host: str
+    port: int
+    descriptor: int
+    run_dir: str
+    key: bytes
+    secret: str
+
+    def __repr__(self) -> str:
+        return "SqlStart(***)"

@@ -27,7 +27,7 @@ from tesela.config import Config
 from tesela.engine.spec import read_states
 from tesela.follow import Follower
 from tesela.gateway.asgi import Application
-from tesela.gateway.auth import Sessions
+from tesela.gateway.auth import Sessions, token_of
 from tesela.gateway.breaker import Terms
 from tesela.gateway.dial import Dialer
 from tesela.gateway.doors import BASES, GEMINI_BASES, GEMINI_VERSIONS
@@ -41,7 +41,7 @@ from tesela.gateway.transport import Pools
 from tesela.providers.registry import PROVIDERS
 from tesela.snapshot_build import Built
 from tesela.telemetry.tally import Tally
-from tesela.told import READY, TROUBLE_FILE, Start
+from tesela.told import READY, SQL_SOCKET, TROUBLE_FILE, Start
 
 if TYPE_CHECKING:
     from tesela.store.store import Store
@@ -132,6 +132,9 @@ async def serve(start: Start, ready: int) -> None:
         surroundings=follower.surroundings,
         counts=lambda: gateway.tally.counts,
         breakers=lambda name: gateway.health.breakers(gateway.snapshot.endpoints.get(name)),
+        token_of=token_of,
+        sql_socket=str(run_dir / SQL_SOCKET),
+        sql_secret=start.secret,
     )
     handler = list_models(gateway, int(workspace.created))
     models = [Route(f"{base}/models{tail}", handler, methods=["GET"]) for base in BASES for tail in ENDS]

@@ -141,6 +141,7 @@ async def test_what_was_answered_is_never_paid_twice(tmp_path: Path) -> None:
     assert await second.calls.rows(ticket, [("a",), ("b",), ("c",)]) == ["A", "B", "C"]
     assert second.endpoint.asked == ["c"]
     progress = second.calls.progress(id)
+    assert progress is not None
     assert (progress.rows, progress.kept, progress.prompt_tokens) == (3, 2, 3)
     await second.close()
 
@@ -207,7 +208,9 @@ async def test_what_may_come_right_is_asked_again(tmp_path: Path) -> None:
     id, ticket = world.begin()
     assert await world.calls.rows(ticket, [("a",)]) == ["A"]
     assert world.slept == [2.5, 3.0], "what was asked for, and chance on top"
-    assert world.calls.progress(id).repeats == 2
+    progress = world.calls.progress(id)
+    assert progress is not None
+    assert progress.repeats == 2
     await world.close()
 
 
@@ -291,11 +294,11 @@ async def test_one_commit_for_what_arrives_meanwhile(tmp_path: Path) -> None:
         def find(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
             return {}
 
-        def keep(self, rows: Sequence[tuple[bytes, bytes]], *, now: float) -> None:
+        def keep(self, rows: Sequence[tuple[bytes, str, bytes]], *, now: float) -> None:
             commits.append(len(rows))
 
     keeping = Keeping(Slow())
-    await asyncio.gather(*(keeping.keep(b"%d" % number, b"v") for number in range(100)))
+    await asyncio.gather(*(keeping.keep(b"%d" % number, "o", b"v") for number in range(100)))
     assert sum(commits) == 100
     assert len(commits) <= 3
     await keeping.close()

@@ -53,6 +53,8 @@ class Facts(msgspec.Struct, frozen=True):
     disk or a network, so they belong in a thread.  `logs` is the folder with the engines' output, `surroundings`
     what an endpoint that is asked for now can refer to.  `counts` is what this worker has counted, by endpoint, served
     entity and principal; `breakers` says, for an endpoint's name, of which served entities the breaker is open.
+    `token_of` reads the token out of an Authorization header.  `sql_socket` is where the process that runs statements
+    is asked, and `sql_secret` what it is shown.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -70,6 +72,12 @@ class Facts(msgspec.Struct, frozen=True):
     surroundings: Callable[[], Surroundings] = lambda: Surroundings(Places(), {}, Timeouts(), {})
     counts: Callable[[], Mapping[tuple[str, str, str], CountFacts]] = dict
     breakers: Callable[[str], Mapping[str, bool]] = lambda _: {}
+    token_of: Callable[[bytes], bytes] = bytes
+    sql_socket: str = ""
+    sql_secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"Facts({self.workspace_id})"
 
 
 def credential(request: Request) -> Credential:

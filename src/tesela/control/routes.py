@@ -21,6 +21,7 @@ from tesela.control import (
     scim,
     secrets,
     serving_routes,
+    sql,
     token_management,
     tokens,
 )
@@ -41,10 +42,11 @@ PARTS = (
     tokens,
     token_management,
     audit,
+    sql,
 )
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-PUBLIC: frozenset[str] = oidc.PUBLIC | {health.PATH}
+PUBLIC: frozenset[str] = oidc.PUBLIC | sql.PUBLIC | {health.PATH}
 """The paths that answer without a credential.  None of them tells anything about endpoints or principals."""
 _PUBLIC = tuple(compile_path(path)[0] for path in sorted(PUBLIC))
 

@@ -62,7 +62,7 @@ def authenticate(
     """
     if not authorization:
         raise Unauthenticated(MISSING)
-    token = authorization[7:].strip() if authorization.startswith(b"Bearer ") else _token(authorization)
+    token = token_of(authorization)
     key = digest(token)
     credential = snapshot.credentials.get(key)
     if credential is None:
@@ -73,6 +73,11 @@ def authenticate(
     if credential.expires_at <= now:
         raise Unauthenticated(EXPIRED)
     return credential
+
+
+def token_of(authorization: bytes) -> bytes:
+    """The token of a header value.  Raises Unauthenticated."""
+    return authorization[7:].strip() if authorization.startswith(b"Bearer ") else _token(authorization)
 
 
 def _token(authorization: bytes) -> bytes:

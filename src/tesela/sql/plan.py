@@ -30,8 +30,10 @@ def plan(
     settings: PlanSettings,
     catalog: str,
     schema: str,
+    most_rows: int | None = None,
 ) -> Plan:
     """The plan of a statement.  `tag` is made of letters, digits and _, another one for each statement of a session.
+    Of a query's rows no more than `most_rows` are wanted: one more is planned for, which tells that there are more.
 
     Raises StatementError with the place of what is wrong.
     """
@@ -49,6 +51,8 @@ def plan(
         return Plan(sql="", kind="other", local=tables.local)
     sites = Sites(statement, tag, endpoints, settings)
     sites.rewrite(tree)
+    if most_rows is not None and sites.all and isinstance(tree, exp.Query) and not statement.explain:
+        tree = limited(tree, most_rows + 1)
     tree = lift(tree, frozenset(site.udf for site in sites.all))
     tree = grouped(tree, frozenset(site.udf for site in sites.all))
     return Plan(
@@ -61,6 +65,17 @@ def plan(
         folders=tables.folders,
         local=Local("describe") if described else None,
     )
+
+
+def limited(tree: exp.Query, most: int) -> exp.Query:
+    """The query with a limit, so that calls are made for the rows that are wanted and no others."""
+    limit = tree.args.get("limit")
+    if limit is None:
+        return tree.limit(most, copy=False)
+    count = limit.expression if isinstance(limit, exp.Limit) else None
+    if isinstance(count, exp.Literal) and count.is_int and int(count.name) > most:
+        return tree.limit(most, copy=False)
+    return tree
 
 
 def kind_of(statement: Statement, tree: exp.Expr) -> Kind:

@@ -180,7 +180,7 @@ class Rows:
 def arrow_schema(found: StructType) -> pa.Schema:
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    schema: pa.Schema = to_arrow_schema(found)
+    schema: pa.Schema = to_arrow_schema(found, timezone="UTC")
     return schema
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tesela.errors import StoreUnavailable
 
-VERSION = 1
+VERSION = 2
 _MOST_VARIABLES = 500
 _MARK = b"b2:"
 """Of the digest's algorithm, so that it can be changed one day."""
@@ -61,12 +61,15 @@ class Answers:
                 found.update(rows)
         return found
 
-    def keep(self, rows: Iterable[tuple[bytes, bytes]], *, now: float) -> None:
-        """Keep answers; all of them or none.  `now` is in seconds since the epoch.  Raises StoreUnavailable."""
+    def keep(self, rows: Iterable[tuple[bytes, str, bytes]], *, now: float) -> None:
+        """Keep answers (key, owner, body); all of them or none.  `now` is in seconds since the epoch.
+
+        Raises StoreUnavailable.
+        """
         with self._failing("written"), self._connection:
             self._connection.executemany(
-                "INSERT OR REPLACE INTO answers (key, body, kept) VALUES (?, ?, ?)",
-                [(name, body, int(now)) for name, body in rows],
+                "INSERT OR REPLACE INTO answers (key, owner, body, kept) VALUES (?, ?, ?, ?)",
+                [(name, owner, body, int(now)) for name, owner, body in rows],
             )
 
     def trim(self, *, before: float, most_bytes: int) -> int:
@@ -80,15 +83,21 @@ class Answers:
             ).rowcount
         return gone
 
-    def clear(self) -> int:
+    def clear(self, owner: str = "") -> int:
+        """Forget the answers of an owner, or all; gives how many there were."""
+        where, given = _of(owner)
         with self._failing("written"), self._connection:
-            return self._connection.execute("DELETE FROM answers").rowcount
+            return self._connection.execute(f"DELETE FROM answers{where}", given).rowcount  # noqa: S608
 
-    def size(self) -> tuple[int, int]:
-        """(how many answers, how many bytes they have)."""
+    def size(self, owner: str = "") -> tuple[int, int, float | None]:
+        """(how many answers, how many bytes they have, when the oldest was kept) of an owner, or of all."""
+        where, given = _of(owner)
         with self._failing("read"):
-            row = self._connection.execute("SELECT count(*), coalesce(sum(length(body)), 0) FROM answers").fetchone()
-        return int(row[0]), int(row[1])
+            row = self._connection.execute(
+                f"SELECT count(*), coalesce(sum(length(body)), 0), min(kept) FROM answers{where}",  # noqa: S608
+                given,
+            ).fetchone()
+        return int(row[0]), int(row[1]), row[2]
 
     def close(self) -> None:
         self._connection.close()
@@ -99,6 +108,10 @@ class Answers:
             yield
         except sqlite3.Error as exc:
             raise StoreUnavailable(f"answers of statements cannot be {what} in {self._file}: {exc}") from exc
+
+
+def _of(owner: str) -> tuple[str, tuple[str, ...]]:
+    return (" WHERE owner = ?", (owner,)) if owner else ("", ())
 
 
 def _prepared(file: Path) -> sqlite3.Connection:
@@ -112,7 +125,8 @@ def _prepared(file: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"version {version}")
         with connection:
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, body BLOB NOT NULL, kept INTEGER NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS answers "
+                "(key BLOB PRIMARY KEY, owner TEXT NOT NULL, body BLOB NOT NULL, kept INTEGER NOT NULL)"
             )
             connection.execute("CREATE INDEX IF NOT EXISTS answers_kept ON answers (kept)")
             connection.execute(f"PRAGMA user_version = {VERSION}")

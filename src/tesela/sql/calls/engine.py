@@ -8,7 +8,6 @@ they share one limit.
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from secrets import token_urlsafe
@@ -20,6 +19,7 @@ from tesela.sql.calls.again import Patience
 from tesela.sql.calls.answers import key
 from tesela.sql.calls.keeping import Keeping
 from tesela.sql.calls.replies import count, failure
+from tesela.sql.calls.turns import Turns
 from tesela.sql.calls.values import Asked, Mode, Owner, Progress, Send
 from tesela.sql.site import Site
 from tesela.sql.speak.base import BrokenAnswer, Speaker
@@ -30,12 +30,10 @@ class _Statement:
         self.id = id
         self.owner = owner
         self.mode = mode
-        self.limit = limit.of(most)
-        self.turns: deque[asyncio.Future[None]] = deque()
+        self.turns = Turns(most)
         self.progress = Progress()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.tickets: list[str] = []
-        self.ended: Exception | None = None
 
 
 class Calls:
@@ -70,8 +68,14 @@ class Calls:
             out[asked.site.udf] = ticket
         return out
 
-    def progress(self, id: str) -> Progress:
-        return self._statements[id].progress
+    def progress(self, id: str) -> Progress | None:
+        statement = self._statements.get(id)
+        return statement.progress if statement is not None else None
+
+    def why(self, id: str) -> Exception | None:
+        """Why no more is asked for a statement, in the words of what went wrong first."""
+        statement = self._statements.get(id)
+        return statement.turns.ended if statement is not None else None
 
     def cancel(self, id: str) -> None:
         """No more requests; rows that wait raise StatementCanceled."""
@@ -89,24 +93,25 @@ class Calls:
         self._stop(statement, StatementCanceled("the statement is over"))
         return statement.progress
 
+    def returns(self, ticket: str) -> str:
+        """The DDL type of the column of a ticket's site.  Raises InvalidRequest."""
+        return self._find(ticket)[1].site.returns
+
     async def rows(self, ticket: str, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """The values of the site's column for these rows, in order.
 
         Raises StatementError for the first row whose error fails the statement, StatementCanceled, StoreUnavailable.
         """
-        found = self._tickets.get(ticket)
-        if found is None:
-            raise InvalidRequest("the statement that this call belongs to is over")
-        statement, asked = found
-        if statement.ended is not None:
-            raise statement.ended
+        statement, asked = self._find(ticket)
+        if statement.turns.ended is not None:
+            raise statement.turns.ended
         task = asyncio.ensure_future(self._batch(statement, asked, rows))
         statement.tasks.add(task)
         try:
             return await task
         except asyncio.CancelledError:
-            if statement.ended is not None and not _being_cancelled():
-                raise statement.ended from None
+            if statement.turns.ended is not None and not _being_cancelled():
+                raise statement.turns.ended from None
             task.cancel()
             raise
         except (StatementError, BrokenAnswer, StoreUnavailable) as error:
@@ -114,6 +119,12 @@ class Calls:
             raise
         finally:
             statement.tasks.discard(task)
+
+    def _find(self, ticket: str) -> tuple[_Statement, Asked]:
+        found = self._tickets.get(ticket)
+        if found is None:
+            raise InvalidRequest("the statement that this call belongs to is over")
+        return found
 
     async def _batch(self, statement: _Statement, asked: Asked, rows: Sequence[Sequence[Any]]) -> list[Any]:
         bodies = [asked.speaker.request(row) for row in rows]
@@ -191,26 +202,26 @@ class Calls:
         if self._keeping is not None and statement.mode != "off":
             # What the model broke is asked for again the next time.
             good = [(name, one) for (name, _), one in zip(pairs, answers, strict=True) if _reads(speaker, one)]
-            await asyncio.gather(*(self._keeping.keep(name, one) for name, one in good))
+            await asyncio.gather(*(self._keeping.keep(name, statement.owner.id, one) for name, one in good))
         return {name: one for (name, _), one in zip(pairs, answers, strict=True)}
 
     async def _paid(self, statement: _Statement, site: Site, body: bytes) -> bytes:
         """The endpoint's answer with status 200.  Raises StatementError with its own words for everything final."""
-        progress = statement.progress
+        progress, turns = statement.progress, statement.turns
         made = 0
         while True:
-            await self._turn(statement)
-            progress.under_way += 1
+            await turns.take()
+            progress.under_way = turns.under_way
             try:
                 reply = await self._send(statement.owner, site.endpoint, body)
             finally:
-                progress.under_way -= 1
-                self._next(statement)
+                turns.give()
+                progress.under_way = turns.under_way
             made += 1
             if reply.status in again.LOADED:
-                limit.refused(statement.limit, progress.under_way)
+                limit.refused(turns.limit, turns.under_way)
             else:
-                limit.answered(statement.limit)
+                limit.answered(turns.limit)
             if reply.status == 200:
                 count(progress, reply.body)
                 return reply.body
@@ -219,31 +230,6 @@ class Calls:
                 raise failure(site, reply, made)
             progress.repeats += 1
             await self._sleep(wait)
-
-    async def _turn(self, statement: _Statement) -> None:
-        """Wait until the limit has room, first come, first served."""
-        while statement.progress.under_way >= statement.limit.now or statement.turns:
-            if statement.ended is not None:
-                raise statement.ended
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            statement.turns.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._next(statement)
-                raise
-            if statement.progress.under_way < statement.limit.now:
-                break
-        if statement.ended is not None:
-            raise statement.ended
-
-    def _next(self, statement: _Statement) -> None:
-        room = statement.limit.now - statement.progress.under_way
-        while room > 0 and statement.turns:
-            turn = statement.turns.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                room -= 1
 
     def _value(self, statement: _Statement, asked: Asked, found: "bytes | StatementError | None") -> Any:
         failing = asked.site.fail_on_error
@@ -262,14 +248,7 @@ class Calls:
 
     def _stop(self, statement: _Statement, why: Exception) -> None:
         """The first reason counts.  Requests that were sent go on and are kept; nothing new is sent."""
-        if statement.ended is None:
-            statement.ended = why
-        while statement.turns:
-            turn = statement.turns.popleft()
-            if not turn.done():
-                turn.set_exception(statement.ended)
-                # Nobody may be left to hear it.
-                turn.exception()
+        statement.turns.end(why)
         for task in list(statement.tasks):
             task.cancel()
 

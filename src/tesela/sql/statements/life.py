@@ -1,0 +1,285 @@
+"""All statements of one process: how many run, who may see them, when they are forgotten.
+
+In the loop; each statement's work has a thread of its own.  What was there before a crash is found again at the start:
+results that are whole stay, what was under way has failed and says so.
+"""
+
+import asyncio
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from tesela.errors import (
+    InternalError,
+    NotFound,
+    StatementCanceled,
+    StatementError,
+    StoreUnavailable,
+    TeselaError,
+    Unauthenticated,
+)
+from tesela.sql.calls.engine import Calls
+from tesela.sql.calls.values import Asked, Mode, Owner
+from tesela.sql.site import Plan, PlanSettings
+from tesela.sql.statements import chunks, record
+from tesela.sql.statements.endpoints import Endpoints
+from tesela.sql.statements.record import DONE, Manifest, Record, Trouble
+from tesela.sql.statements.request import Request
+from tesela.sql.statements.work import Means, Open, Work
+
+WAITING_MOST = 1000
+"""Statements that may wait for their turn; one more is told to come later."""
+FORGET_S = 24 * 3600.0
+"""How long after its result a statement itself is remembered."""
+
+_log = logging.getLogger("tesela.sql")
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What all statements have in common.  `endpoints` looks endpoints up as somebody."""
+
+    folder: Path
+    plan: PlanSettings
+    endpoints: Callable[[Owner], Endpoints]
+    calls_url: str
+    concurrency: int
+    statements: int
+    results_s: float
+
+
+class _Life:
+    def __init__(self, kept: Record, owner: Owner | None = None) -> None:
+        self.record = kept
+        self.owner = owner
+        self.work: Work | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.closing = False
+
+
+class Statements:
+    def __init__(self, setting: Setting, calls: Calls, now: Callable[[], float] = time.time) -> None:
+        self._setting = setting
+        self._calls = calls
+        self._now = now
+        self._lives: dict[str, _Life] = {}
+        self._turns = asyncio.Semaphore(setting.statements)
+        self._threads = ThreadPoolExecutor(setting.statements + 2, thread_name_prefix="statement")
+        setting.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._find()
+
+    # ------------------------------------------------------------- what clients do
+
+    def begin(self, owner: Owner, request: Request, session: Open) -> Record:
+        """Have a statement run.  Raises TeselaError when there are too many, or the disk has no room."""
+        if sum(life.record.state == "PENDING" for life in self._lives.values()) >= WAITING_MOST:
+            raise StoreUnavailable(f"{WAITING_MOST} statements are waiting for their turn: try again", retry_after_s=5)
+        id = str(uuid.uuid4())
+        made = Record(id, owner.id, request.text, request.disposition, int(self._now() * 1000), session=request.session)
+        folder = self._setting.folder / id
+        try:
+            folder.mkdir(mode=0o700)
+            record.write(folder, made)
+        except OSError as exc:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise StoreUnavailable(f"the statement cannot be written down: {exc.strerror or exc}") from exc
+        life = self._lives[id] = _Life(made, owner)
+        life.task = asyncio.create_task(self._live(life, owner, request, session))
+        return made
+
+    async def wait(self, id: str, seconds: float) -> None:
+        """Until it is done, or this time is over."""
+        task = self._lives[id].task
+        if task is not None and seconds > 0:
+            await asyncio.wait((task,), timeout=seconds)
+
+    def get(self, owner_id: str, id: str, *, admin: bool = False) -> Record:
+        """Raises NotFound for one that is not there, or somebody else's."""
+        return self._life(owner_id, id, admin).record
+
+    def progress(self, id: str) -> dict[str, int]:
+        life = self._lives[id]
+        self._note_progress(life)
+        return life.record.progress
+
+    def of(self, owner_id: str, *, admin: bool = False) -> list[Record]:
+        """The newest first."""
+        found = [life.record for life in self._lives.values() if admin or life.record.owner == owner_id]
+        return sorted(found, key=lambda one: one.created_ms, reverse=True)
+
+    def cancel(self, owner_id: str, id: str, *, admin: bool = False) -> None:
+        """Returns at once; the state tells when it has stopped.  One that is done stays as it is."""
+        self._stop(self._life(owner_id, id, admin))
+
+    def close(self, owner_id: str, id: str, *, admin: bool = False) -> None:
+        """Cancel it if it runs; its result is gone."""
+        life = self._life(owner_id, id, admin)
+        if life.record.state in DONE:
+            self._close(life)
+        else:
+            life.closing = True
+            self._stop(life)
+
+    def close_session(self, session: str) -> None:
+        for life in self._lives.values():
+            if life.record.session == session and life.record.state not in DONE:
+                self._stop(life)
+
+    def chunk(self, record_: Record, index: int) -> Path:
+        """The file of a chunk.  Raises NotFound."""
+        if record_.state == "SUCCEEDED" and record_.manifest and 0 <= index < len(record_.manifest.chunks):
+            return self._setting.folder / record_.id / chunks.name(index)
+        if record_.state == "CLOSED":
+            raise NotFound("the result of this statement is not kept any more: run it again")
+        raise NotFound(f"statement {record_.id} has no chunk {index}")
+
+    def known(self, id: str) -> Record:
+        """Whoever asks.  Raises NotFound."""
+        life = self._lives.get(id)
+        if life is None:
+            raise NotFound(f"there is no statement {id[:64]!r}, or it is forgotten")
+        return life.record
+
+    # ------------------------------------------------------------- what time does
+
+    def tidy(self) -> None:
+        """Results beyond their age are removed, and statements some time after."""
+        now = self._now() * 1000
+        for id, life in list(self._lives.items()):
+            ended = life.record.ended_ms
+            if ended is None:
+                continue
+            if life.record.state == "SUCCEEDED" and now - ended > self._setting.results_s * 1000:
+                self._close(life)
+            if now - ended > (self._setting.results_s + FORGET_S) * 1000:
+                shutil.rmtree(self._setting.folder / id, ignore_errors=True)
+                del self._lives[id]
+
+    async def stop(self) -> None:
+        """Stop all that runs, and wait for it."""
+        running = [life for life in self._lives.values() if life.task is not None and not life.task.done()]
+        for life in running:
+            self._stop(life)
+        if running:
+            await asyncio.wait([life.task for life in running if life.task is not None], timeout=10.0)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------- within
+
+    def _find(self) -> None:
+        for folder in self._setting.folder.iterdir():
+            found = record.read(folder)
+            if found is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            if found.state not in DONE:
+                found.state, found.ended_ms = "FAILED", int(self._now() * 1000)
+                found.trouble = Trouble(
+                    "INTERNAL_ERROR",
+                    "the server ended while the statement ran; run it again: what was answered is kept",
+                )
+                self._drop_chunks(found.id)
+                self._write(found)
+            self._lives[found.id] = _Life(found)
+
+    def _life(self, owner_id: str, id: str, admin: bool) -> _Life:
+        life = self._lives.get(id)
+        if life is None or not (admin or life.record.owner == owner_id):
+            raise NotFound(f"there is no statement {id[:64]!r}, or it is forgotten")
+        return life
+
+    async def _live(self, life: _Life, owner: Owner, request: Request, session: Open) -> None:
+        kept = life.record
+        loop = asyncio.get_running_loop()
+
+        async def begun(mode: Mode, sites: Sequence[Asked]) -> dict[str, str]:
+            return self._calls.begin(kept.id, owner, sites, mode, self._setting.concurrency)
+
+        def begin(plan: Plan, sites: Sequence[Asked]) -> dict[str, str]:
+            mode: Mode = request.answers or ("keep" if plan.kind == "write" else "off")
+            return asyncio.run_coroutine_threadsafe(begun(mode, sites), loop).result()
+
+        means = Means(self._setting.plan, session, self._setting.endpoints(owner), begin, self._setting.calls_url)
+        life.work = Work(kept.id, request, self._setting.folder / kept.id, means)
+        try:
+            async with self._turns:
+                kept.state = "RUNNING"
+                manifest = await loop.run_in_executor(self._threads, life.work.run)
+        except StatementCanceled:
+            self._ended(life, "CANCELED")
+        except asyncio.CancelledError:
+            # It waited for its turn; whoever stopped it has said so.
+            return
+        except Exception as exc:  # noqa: BLE001
+            # Whatever it was, the statement is over and somebody waits to be told.
+            self._ended(life, "FAILED", self._trouble(kept.id, exc))
+        else:
+            self._ended(life, "SUCCEEDED", manifest=manifest)
+
+    def _stop(self, life: _Life) -> None:
+        if life.record.state == "PENDING" and life.task is not None:
+            life.task.cancel()
+            self._ended(life, "CANCELED")
+            return
+        self._calls.cancel(life.record.id)
+        if life.work is not None and life.record.state not in DONE:
+            # It talks to the engine, which may take its time.
+            self._threads.submit(life.work.cancel)
+
+    def _trouble(self, id: str, exc: Exception) -> Trouble:
+        why = self._calls.why(id)
+        if isinstance(why, TeselaError) and not isinstance(exc, Unauthenticated):
+            # As the calls said it, before an engine wrapped it up.
+            exc = why
+        if isinstance(exc, OSError):
+            exc = StoreUnavailable(f"the result cannot be written: {exc.strerror or exc}")
+        if not isinstance(exc, TeselaError):
+            _log.error("statement %s", id, exc_info=exc)
+            exc = InternalError(f"a fault of the server; its log has more about statement {id}")
+        if isinstance(exc, StatementError):
+            line, column = exc.position or (None, None)
+            return Trouble("BAD_REQUEST", exc.message, exc.error_class, exc.sql_state, line, column)
+        return Trouble(exc.code, exc.message)
+
+    def _ended(
+        self, life: _Life, state: record.State, trouble: Trouble | None = None, manifest: Manifest | None = None
+    ) -> None:
+        kept = life.record
+        self._note_progress(life)
+        self._calls.end(kept.id)
+        kept.state, kept.trouble, kept.manifest = state, trouble, manifest
+        kept.ended_ms = int(self._now() * 1000)
+        life.work = None
+        if state != "SUCCEEDED":
+            self._drop_chunks(kept.id)
+        self._write(kept)
+        if life.closing:
+            self._close(life)
+
+    def _note_progress(self, life: _Life) -> None:
+        counted = self._calls.progress(life.record.id)
+        if counted is not None:
+            rows = life.work.rows_out if life.work is not None else 0
+            life.record.progress = {**msgspec.structs.asdict(counted), "rows_out": rows}
+
+    def _close(self, life: _Life) -> None:
+        if life.record.state == "SUCCEEDED":
+            life.record.state = "CLOSED"
+            self._drop_chunks(life.record.id)
+            self._write(life.record)
+
+    def _write(self, kept: Record) -> None:
+        try:
+            record.write(self._setting.folder / kept.id, kept)
+        except OSError as exc:
+            # It is known as long as this process lives; after that it counts as one that ended with it.
+            _log.error("statement %s cannot be written down: %s", kept.id, exc)
+
+    def _drop_chunks(self, id: str) -> None:
+        for file in (self._setting.folder / id).glob("chunk-*"):
+            file.unlink(missing_ok=True)
