@@ -98,6 +98,8 @@ class SqlProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=descriptor,
                 stderr=descriptor,
+                # Threads that write results would each keep memory of their own.
+                env={"MALLOC_ARENA_MAX": "2", **os.environ},
                 pass_fds=(self._listener.fileno(),),
                 start_new_session=True,
             )

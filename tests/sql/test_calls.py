@@ -15,6 +15,7 @@ from tesela.sql.calls.again import NO_CONNECTION, Patience
 from tesela.sql.calls.answers import Answers
 from tesela.sql.calls.engine import Calls
 from tesela.sql.calls.keeping import Keeping
+from tesela.sql.calls.statement import Recent
 from tesela.sql.calls.values import Asked, Owner, Reply
 from tesela.sql.site import Site
 from tesela.sql.speak.base import BrokenAnswer
@@ -179,6 +180,57 @@ async def test_requests_under_way_are_shared_by_statements_of_one_owner(tmp_path
     world.endpoint.gate.set()
     assert await asyncio.gather(*asking) == [["A"]] * 3
     await world.close()
+
+
+@played
+async def test_a_statement_that_ends_leaves_its_requests_to_those_who_wait_for_them(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.endpoint.gate = asyncio.Event()
+    first, ticket = world.begin(most=1)
+    asking = asyncio.create_task(world.calls.rows(ticket, [("a",), ("b",), ("c",)]))
+    while len(world.endpoint.seen) < 1:
+        await asyncio.sleep(0.001)
+    other = asyncio.create_task(world.ask("b", "a", "c"))
+    await asyncio.sleep(0.01)
+    assert len(world.endpoint.seen) == 1, "the other one waits for them all"
+    world.calls.cancel(first)
+    with pytest.raises(StatementCanceled):
+        await asking
+    world.endpoint.gate.set()
+    assert await other == ["B", "A", "C"]
+    assert world.endpoint.asked == ["a", "b", "c"]
+    await world.close()
+
+
+@played
+async def test_a_call_that_is_evaluated_twice_is_asked_once(tmp_path: Path) -> None:
+    world = World(None)
+    _, ticket = world.begin(mode="off")
+    for _ in range(2):
+        assert await world.calls.rows(ticket, [("a",), ("b",)]) == ["A", "B"]
+    assert world.endpoint.asked == ["a", "b"]
+
+
+@played
+async def test_asking_anew_asks_equal_rows_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.endpoint.gate = asyncio.Event()
+    _, ticket = world.begin(mode="again")
+    asking = [asyncio.create_task(world.calls.rows(ticket, [("a",), ("b",)])) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    world.endpoint.gate.set()
+    assert await asyncio.gather(*asking) == [["A", "B"]] * 2
+    assert world.endpoint.asked == ["a", "b"]
+    await world.close()
+
+
+def test_what_a_statement_remembers_is_bounded() -> None:
+    recent = Recent(most=100)
+    for number in range(50):
+        recent.add(b"%02d" % number, b"x" * 8)
+    assert recent.get(b"00") is None
+    assert recent.get(b"49") == b"x" * 8
+    assert sum(recent.get(b"%02d" % number) is not None for number in range(50)) == 10
 
 
 @played

@@ -26,6 +26,14 @@ _LASTING_S = 60.0
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
 KEPT_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "SAIL_", "RUST_")
 """What the engine's process sees of the environment: where it is, and how object stores are reached."""
+ENVIRONMENT = {
+    "RUST_LOG": "warn",
+    "PYTHONUNBUFFERED": "1",
+    # Its default of 8,192 rows takes 120 MB more when rows are wide; less than this keeps fewer calls under way.
+    "SAIL_EXECUTION__BATCH_SIZE": "4096",
+    "MALLOC_ARENA_MAX": "2",
+}
+"""What it is told unless that environment says otherwise."""
 
 
 class SailEngine:
@@ -166,7 +174,7 @@ def first_line(process: subprocess.Popen[bytes], patience_s: float) -> str | Non
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
-    return {"RUST_LOG": "warn", "PYTHONUNBUFFERED": "1", **kept}
+    return {**ENVIRONMENT, **kept}
 
 
 def connected(address: str) -> "SparkSession":
@@ -178,6 +186,8 @@ def connected(address: str) -> "SparkSession":
     if address.startswith("sc://127.0.0.1"):
         # The child is there or it is not; waiting is the supervisor's.
         spark.client.set_retry_policies([])
+        # A stream that can be taken up again is kept by the engine meanwhile; here there is no network to break it.
+        spark.client.disable_reattachable_execute()
     return spark
 
 

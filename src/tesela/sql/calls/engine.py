@@ -8,32 +8,19 @@ they share one limit.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_urlsafe
 from typing import Any
 
 from tesela.errors import InvalidRequest, StatementCanceled, StatementError, StoreUnavailable
 from tesela.sql.calls import again, limit
 from tesela.sql.calls.again import Patience
-from tesela.sql.calls.answers import key
+from tesela.sql.calls.batch import Batch
 from tesela.sql.calls.keeping import Keeping
 from tesela.sql.calls.replies import count, failure
-from tesela.sql.calls.turns import Turns
+from tesela.sql.calls.statement import Statement, UnderWay
 from tesela.sql.calls.values import Asked, Mode, Owner, Progress, Send
-from tesela.sql.site import Site
-from tesela.sql.speak.base import BrokenAnswer, Speaker
-
-
-class _Statement:
-    def __init__(self, id: str, owner: Owner, mode: Mode, most: int) -> None:
-        self.id = id
-        self.owner = owner
-        self.mode = mode
-        self.turns = Turns(most)
-        self.progress = Progress()
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.tickets: list[str] = []
+from tesela.sql.speak.base import BrokenAnswer
 
 
 class Calls:
@@ -53,13 +40,13 @@ class Calls:
         self._patience = patience or Patience()
         self._sleep = sleep
         self._draw = draw
-        self._statements: dict[str, _Statement] = {}
-        self._tickets: dict[str, tuple[_Statement, Asked]] = {}
-        self._under_way: dict[bytes, asyncio.Task[bytes]] = {}
+        self._statements: dict[str, Statement] = {}
+        self._tickets: dict[str, tuple[Statement, Asked]] = {}
+        self._under_way: UnderWay = {}
 
     def begin(self, id: str, owner: Owner, sites: Sequence[Asked], mode: Mode, most: int) -> dict[str, str]:
         """A ticket for each site, by its UDF: whoever has it may ask for this statement, and for nothing else."""
-        statement = self._statements[id] = _Statement(id, owner, mode, most)
+        statement = self._statements[id] = Statement(id, owner, mode, most, self._under_way)
         out = {}
         for asked in sites:
             ticket = token_urlsafe(24)
@@ -75,13 +62,13 @@ class Calls:
     def why(self, id: str) -> Exception | None:
         """Why no more is asked for a statement, in the words of what went wrong first."""
         statement = self._statements.get(id)
-        return statement.turns.ended if statement is not None else None
+        return statement.ended if statement is not None else None
 
     def cancel(self, id: str) -> None:
         """No more requests; rows that wait raise StatementCanceled."""
         statement = self._statements.get(id)
         if statement is not None:
-            self._stop(statement, StatementCanceled("the statement was canceled; what was answered is kept"))
+            statement.stop(StatementCanceled("the statement was canceled; what was answered is kept"))
 
     def end(self, id: str) -> Progress | None:
         """The statement is over: its tickets are worth nothing from here on."""
@@ -90,7 +77,7 @@ class Calls:
             return None
         for ticket in statement.tickets:
             del self._tickets[ticket]
-        self._stop(statement, StatementCanceled("the statement is over"))
+        statement.stop(StatementCanceled("the statement is over"))
         return statement.progress
 
     def returns(self, ticket: str) -> str:
@@ -103,111 +90,32 @@ class Calls:
         Raises StatementError for the first row whose error fails the statement, StatementCanceled, StoreUnavailable.
         """
         statement, asked = self._find(ticket)
-        if statement.turns.ended is not None:
-            raise statement.turns.ended
-        task = asyncio.ensure_future(self._batch(statement, asked, rows))
+        if statement.ended is not None:
+            raise statement.ended
+        task = asyncio.ensure_future(Batch(statement, asked, self._keeping, self._paid).answers(rows))
         statement.tasks.add(task)
         try:
             return await task
         except asyncio.CancelledError:
-            if statement.turns.ended is not None and not _being_cancelled():
-                raise statement.turns.ended from None
+            if statement.ended is not None and not _being_cancelled():
+                raise statement.ended from None
             task.cancel()
             raise
         except (StatementError, BrokenAnswer, StoreUnavailable) as error:
-            self._stop(statement, error)
+            statement.stop(error)
             raise
         finally:
             statement.tasks.discard(task)
 
-    def _find(self, ticket: str) -> tuple[_Statement, Asked]:
+    def _find(self, ticket: str) -> tuple[Statement, Asked]:
         found = self._tickets.get(ticket)
         if found is None:
             raise InvalidRequest("the statement that this call belongs to is over")
         return found
 
-    async def _batch(self, statement: _Statement, asked: Asked, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        bodies = [asked.speaker.request(row) for row in rows]
-        keys = [
-            None if body is None else key(statement.owner.id, asked.site.endpoint, asked.served, body)
-            for body in bodies
-        ]
-        kept: dict[bytes, bytes] = {}
-        if self._keeping is not None and statement.mode == "keep":
-            kept = await self._keeping.find(list({name for name in keys if name is not None}))
-        wanted: dict[bytes, bytes] = {}
-        for name, body in zip(keys, bodies, strict=True):
-            if name is not None and body is not None and name not in kept:
-                wanted.setdefault(name, body)
-        answers = await self._all(statement, asked, wanted)
-        statement.progress.kept += sum(name in kept for name in keys if name is not None)
-        statement.progress.shared += sum(name in wanted for name in keys if name is not None) - len(wanted)
-        out = []
-        for name in keys:
-            found = None if name is None else kept[name] if name in kept else answers[name]
-            out.append(self._value(statement, asked, found))
-            statement.progress.rows += 1
-        return out
-
-    async def _all(
-        self, statement: _Statement, asked: Asked, wanted: Mapping[bytes, bytes]
-    ) -> dict[bytes, "bytes | StatementError"]:
-        """The answer to each body, or the error that it ended in where rows may fail."""
-        groups: list[list[bytes]] = []
-        size = max(1, asked.speaker.batch)
-        fresh = []
-        tasks: dict[bytes, asyncio.Task[bytes]] = {}
-        for name in wanted:
-            running = self._under_way.get(name) if statement.mode != "again" else None
-            if running is not None:
-                tasks[name] = running
-                statement.progress.shared += 1
-            else:
-                fresh.append(name)
-        groups = [fresh[at : at + size] for at in range(0, len(fresh), size)]
-        for group in groups:
-            one = asyncio.ensure_future(self._group(statement, asked, [(name, wanted[name]) for name in group]))
-            for name in group:
-                task = tasks[name] = asyncio.ensure_future(_part(one, name))
-                self._under_way[name] = task
-                task.add_done_callback(partial(self._gone, name))
-        out: dict[bytes, bytes | StatementError] = {}
-        try:
-            for name, task in tasks.items():
-                try:
-                    out[name] = await asyncio.shield(task)
-                except StatementError as error:
-                    if asked.site.fail_on_error:
-                        raise
-                    out[name] = error
-        finally:
-            # What nobody else waits for is given up with the statement; what was sent is kept when it comes.
-            for name in fresh:
-                if name not in out:
-                    tasks[name].add_done_callback(_heard)
-        return out
-
-    def _gone(self, name: bytes, task: "asyncio.Task[bytes]") -> None:
-        if self._under_way.get(name) is task:
-            del self._under_way[name]
-
-    async def _group(
-        self, statement: _Statement, asked: Asked, pairs: Sequence[tuple[bytes, bytes]]
-    ) -> dict[bytes, bytes]:
-        """One request for one body, or for several that go together."""
-        bodies = [body for _, body in pairs]
-        speaker = asked.speaker
-        answer = await self._paid(statement, asked.site, bodies[0] if len(bodies) == 1 else speaker.join(bodies))
-        answers = [answer] if len(bodies) == 1 else speaker.split(answer, bodies)
-        if self._keeping is not None and statement.mode != "off":
-            # What the model broke is asked for again the next time.
-            good = [(name, one) for (name, _), one in zip(pairs, answers, strict=True) if _reads(speaker, one)]
-            await asyncio.gather(*(self._keeping.keep(name, statement.owner.id, one) for name, one in good))
-        return {name: one for (name, _), one in zip(pairs, answers, strict=True)}
-
-    async def _paid(self, statement: _Statement, site: Site, body: bytes) -> bytes:
+    async def _paid(self, statement: Statement, asked: Asked, body: bytes) -> bytes:
         """The endpoint's answer with status 200.  Raises StatementError with its own words for everything final."""
-        progress, turns = statement.progress, statement.turns
+        progress, turns, site = statement.progress, statement.turns, asked.site
         made = 0
         while True:
             await turns.take()
@@ -230,45 +138,6 @@ class Calls:
                 raise failure(site, reply, made)
             progress.repeats += 1
             await self._sleep(wait)
-
-    def _value(self, statement: _Statement, asked: Asked, found: "bytes | StatementError | None") -> Any:
-        failing = asked.site.fail_on_error
-        if found is None:
-            return None if failing else {"result": None, "errorMessage": None}
-        try:
-            if isinstance(found, StatementError):
-                raise found
-            value = asked.speaker.answer(found)
-        except (StatementError, BrokenAnswer) as error:
-            if failing:
-                raise
-            statement.progress.failed += 1
-            return {"result": None, "errorMessage": error.message}
-        return value if failing else {"result": value, "errorMessage": None}
-
-    def _stop(self, statement: _Statement, why: Exception) -> None:
-        """The first reason counts.  Requests that were sent go on and are kept; nothing new is sent."""
-        statement.turns.end(why)
-        for task in list(statement.tasks):
-            task.cancel()
-
-
-async def _part(group: "asyncio.Task[dict[bytes, bytes]]", name: bytes) -> bytes:
-    return (await asyncio.shield(group))[name]
-
-
-def _reads(speaker: Speaker, answer: bytes) -> bool:
-    try:
-        speaker.answer(answer)
-    except BrokenAnswer:
-        return False
-    return True
-
-
-def _heard(task: "asyncio.Task[Any]") -> None:
-    """An outcome that nobody waits for is no fault of the program."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _being_cancelled() -> bool:
