@@ -93,7 +93,7 @@ def test_the_connector_by_the_statement_execution_api(connected: Any) -> None:
         )  # fmt: skip
         assert bytes(row.bin) == b"\x00\xff"
         assert list(row.a) == [1, 2]
-        assert row.t.replace(tzinfo=None) == datetime.datetime(2024, 2, 29, 12)
+        assert row.t.isoformat().startswith("2024-02-29T12:00:00")
         cursor.execute("SELECT :n + 1 AS x", {"n": 41})
         assert cursor.fetchall()[0].x == 42
         cursor.execute("SELECT id, repeat('x', 500) AS t FROM range(100000)")

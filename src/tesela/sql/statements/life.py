@@ -35,6 +35,7 @@ from tesela.sql.statements.work import Means, Open, Work
 
 WAITING_MOST = 1000
 """Statements that may wait for their turn; one more is told to come later."""
+STOPPED = "the server ended while the statement ran; run it again: what was answered is kept"
 FORGET_S = 24 * 3600.0
 """How long after its result a statement itself is remembered."""
 
@@ -68,6 +69,7 @@ class Statements:
         self._calls = calls
         self._now = now
         self._lives: dict[str, _Life] = {}
+        self._stopping = False
         self._turns = asyncio.Semaphore(setting.statements)
         self._threads = ThreadPoolExecutor(setting.statements + 2, thread_name_prefix="statement")
         setting.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -162,6 +164,7 @@ class Statements:
 
     async def stop(self) -> None:
         """Stop all that runs, and wait for it."""
+        self._stopping = True
         running = [life for life in self._lives.values() if life.task is not None and not life.task.done()]
         for life in running:
             self._stop(life)
@@ -179,10 +182,7 @@ class Statements:
                 continue
             if found.state not in DONE:
                 found.state, found.ended_ms = "FAILED", int(self._now() * 1000)
-                found.trouble = Trouble(
-                    "INTERNAL_ERROR",
-                    "the server ended while the statement ran; run it again: what was answered is kept",
-                )
+                found.trouble = Trouble("INTERNAL_ERROR", STOPPED)
                 self._drop_chunks(found.id)
                 self._write(found)
             self._lives[found.id] = _Life(found)
@@ -211,7 +211,7 @@ class Statements:
                 kept.state = "RUNNING"
                 manifest = await loop.run_in_executor(self._threads, life.work.run)
         except StatementCanceled:
-            self._ended(life, "CANCELED")
+            self._end_canceled(life)
         except asyncio.CancelledError:
             # It waited for its turn; whoever stopped it has said so.
             return
@@ -224,12 +224,18 @@ class Statements:
     def _stop(self, life: _Life) -> None:
         if life.record.state == "PENDING" and life.task is not None:
             life.task.cancel()
-            self._ended(life, "CANCELED")
+            self._end_canceled(life)
             return
         self._calls.cancel(life.record.id)
         if life.work is not None and life.record.state not in DONE:
             # It talks to the engine, which may take its time.
             self._threads.submit(life.work.cancel)
+
+    def _end_canceled(self, life: _Life) -> None:
+        if self._stopping:
+            self._ended(life, "FAILED", Trouble("INTERNAL_ERROR", STOPPED))
+        else:
+            self._ended(life, "CANCELED")
 
     def _trouble(self, id: str, exc: Exception) -> Trouble:
         why = self._calls.why(id)
