@@ -16,6 +16,7 @@ LAYERS = (
     ("records", "grants", "sizing"),
     ("signed",),
     ("places", "configfile", "settings", "config", "catalogue", "addresses"),
+    ("client",),
     ("endpoint_build",),
     ("snapshot_build",),
     ("store", "bell", "told"),

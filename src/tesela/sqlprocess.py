@@ -20,8 +20,8 @@ from tesela.told import SQL_SOCKET, SqlStart
 
 EARLY_S = 5.0
 """A process that ends this soon has something wrong with it."""
-PAUSE_S = 10.0
-"""For so long after that nobody waits in vain: connections are taken and closed."""
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
+"""For so long after that nobody waits in vain: connections are taken and closed.  Twice as long each time."""
 
 
 def _listening(path: Path) -> socket.socket:
@@ -48,6 +48,7 @@ class SqlProcess:
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE_S
         while not self._stopping:
             await self._wanted()
             began = loop.time()
@@ -55,8 +56,11 @@ class SqlProcess:
             if self._stopping:
                 return
             self._note(f"the SQL process ended unasked ({code}); its log is {self._log}")
-            if loop.time() - began < EARLY_S:
-                await self._refuse(PAUSE_S)
+            if loop.time() - began >= EARLY_S:
+                pause = FIRST_PAUSE_S
+                continue
+            await self._refuse(pause)
+            pause = min(pause * 2, MOST_PAUSE_S)
 
     async def stop(self, drain_s: float) -> None:
         self._stopping = True

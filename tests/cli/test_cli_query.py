@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tesela.cli.remote import connect
+from tesela.client.remote import connect
 
 CHAT = "/serving-endpoints/chat/invocations"
 EMBED = "/serving-endpoints/embed/invocations"

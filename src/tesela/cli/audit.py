@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from tesela.cli import remote, screen
+from tesela.cli import connection, screen
+from tesela.client import remote
 
 PATH = "/api/2.0/tesela/audit"
 PAGE = 1000
@@ -18,7 +19,7 @@ PAGE = 1000
 @click.option("--actor", help="Only what this principal did: a name or an id.")
 @click.option("--action", help="Only this action, such as endpoints.create.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
-@remote.options
+@connection.options
 def command(
     limit: int, actor: str | None, action: str | None, as_json: bool, host: str | None, token: str | None
 ) -> None:

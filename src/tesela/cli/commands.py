@@ -37,6 +37,14 @@ TABLE = {
         "tesela.cli.query",
         "Send a prompt to an endpoint and print the answer as it comes.",
     ),
+    "sql": (
+        "tesela.cli.sql",
+        "Run SQL with ai_query on the server, and print or save the rows.",
+    ),
+    "answers": (
+        "tesela.cli.answers",
+        "Look at the model answers that SQL has kept, and forget them.",
+    ),
     "endpoints": (
         "tesela.cli.endpoints",
         "Show, make, change and delete the endpoints of a server.",

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from tesela.cli import endpoints_write, permissions, remote, screen
+from tesela.cli import connection, endpoints_write, permissions, screen
+from tesela.client import remote
 
 
 @click.group("endpoints")
@@ -21,7 +22,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@remote.options
+@connection.options
 def list_(as_json: bool, host: str | None, token: str | None) -> None:
     """List the endpoints: name, task, state and what answers.
 
@@ -41,7 +42,7 @@ def list_(as_json: bool, host: str | None, token: str | None) -> None:
 @command.command("get")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@remote.options
+@connection.options
 def get(name: str, as_json: bool, host: str | None, token: str | None) -> None:
     """Show one endpoint: its served entities, their share of the traffic, and its description.
 

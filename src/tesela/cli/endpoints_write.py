@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from tesela.cli import ask, endpoint_file, remote, screen, waiting
-from tesela.cli.remote import Remote, endpoint_path
+from tesela.cli import ask, connection, endpoint_file, screen, waiting
 from tesela.cli.tokens import Duration
+from tesela.client import remote
+from tesela.client.remote import Remote, endpoint_path
 from tesela.errors import ConfigError
 
 Json = dict[str, Any]
@@ -30,7 +31,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the se
 @wait_option
 @timeout_option
 @json_option
-@remote.options
+@connection.options
 def create(file: Path, wait: bool, timeout: int, as_json: bool, host: str | None, token: str | None) -> None:
     """Make an endpoint from a file, or several from its list `endpoints`, and wait until they are ready.
 
@@ -64,7 +65,7 @@ def create(file: Path, wait: bool, timeout: int, as_json: bool, host: str | None
 @wait_option
 @timeout_option
 @json_option
-@remote.options
+@connection.options
 def update(name: str, file: Path, wait: bool, timeout: int, as_json: bool, host: str | None, token: str | None) -> None:
     """Change an endpoint: to the configuration in a file, or to the whole endpoint that is in it.
 
@@ -95,7 +96,7 @@ def update(name: str, file: Path, wait: bool, timeout: int, as_json: bool, host:
 @click.command("delete")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @ask.yes_option
-@remote.options
+@connection.options
 def delete(names: tuple[str, ...], yes: bool, host: str | None, token: str | None) -> None:
     """Delete endpoints. Queries that are under way end as they should.
 

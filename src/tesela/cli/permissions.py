@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import click
 
-from tesela.cli import remote, screen
+from tesela.cli import connection, screen
+from tesela.client import remote
 from tesela.errors import NotFound, Unsupported
 
 PATH = "/api/2.0/permissions/serving-endpoints/"
@@ -50,7 +51,7 @@ class Grant(click.ParamType[tuple[Who, str]]):
 @click.option("--grant", "grants", type=Grant(), multiple=True, help="Give a level, such as group:users=CAN_QUERY.")
 @click.option("--revoke", "revoked", type=Someone(), multiple=True, help="Take what somebody was given directly.")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-@remote.options
+@connection.options
 def command(
     name: str,
     grants: tuple[tuple[Who, str], ...],

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from tesela.cli import ask, remote, scim, screen
-from tesela.cli.remote import Remote
+from tesela.cli import ask, connection, scim, screen
 from tesela.cli.tokens import Duration
+from tesela.client import remote
+from tesela.client.remote import Remote
 from tesela.errors import TeselaError, UpstreamProtocolError
 
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ def command() -> None:
 @command.command("list")
 @click.argument("kind", type=click.Choice(list(scim.KINDS)), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@remote.options
+@connection.options
 def list_(kind: str | None, as_json: bool, host: str | None, token: str | None) -> None:
     """List who there is, or those of one KIND: their names and groups. --json has their ids too.
 
@@ -66,7 +67,7 @@ def list_(kind: str | None, as_json: bool, host: str | None, token: str | None) 
 @click.option("--secret", is_flag=True, help="Make an OAuth secret for a service principal, and print it.")
 @lifetime_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON, the secret with it.")
-@remote.options
+@connection.options
 def create(
     kind: str,
     name: str,
@@ -118,7 +119,7 @@ def create(
 @command.command("add-secret")
 @click.argument("name")
 @lifetime_option
-@remote.options
+@connection.options
 def add_secret(name: str, lifetime: int | None, host: str | None, token: str | None) -> None:
     """Give a service principal one more OAuth secret, and print the lines to export.
 
@@ -135,7 +136,7 @@ def add_secret(name: str, lifetime: int | None, host: str | None, token: str | N
 @kind_argument
 @names_argument
 @ask.yes_option
-@remote.options
+@connection.options
 def delete(kind: str, names: tuple[str, ...], yes: bool, host: str | None, token: str | None) -> None:
     """Delete users, groups or service principals. Their access tokens and secrets end at once.
 
@@ -154,7 +155,7 @@ def delete(kind: str, names: tuple[str, ...], yes: bool, host: str | None, token
 @click.argument("group")
 @kind_argument
 @names_argument
-@remote.options
+@connection.options
 def add_to_group(group: str, kind: str, names: tuple[str, ...], host: str | None, token: str | None) -> None:
     """Make users, groups or service principals members of GROUP. Members of the group admins are admins.
 
@@ -171,7 +172,7 @@ def add_to_group(group: str, kind: str, names: tuple[str, ...], host: str | None
 @click.argument("group")
 @kind_argument
 @names_argument
-@remote.options
+@connection.options
 def remove_from_group(group: str, kind: str, names: tuple[str, ...], host: str | None, token: str | None) -> None:
     """Take users, groups or service principals out of GROUP.
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from tesela.cli import remote, screen
-from tesela.cli.remote import Remote
+from tesela.cli import connection, screen
+from tesela.client import remote
+from tesela.client.remote import Remote
 from tesela.errors import Unsupported, UpstreamProtocolError, UpstreamRejected
 from tesela.wire import sse
 from tesela.wire.tasks import Task
@@ -39,7 +40,7 @@ PREVIEW = 4
     is_flag=True,
     help="Print the whole answer as JSON; no streaming.",
 )
-@remote.options
+@connection.options
 def command(
     endpoint: str,
     prompt: str | None,

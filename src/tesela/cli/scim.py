@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tesela.cli.remote import Remote
+from tesela.client.remote import Remote
 from tesela.errors import NotFound, UpstreamProtocolError
 
 Json = dict[str, Any]

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from tesela.cli import ask, remote, screen
+from tesela.cli import ask, connection, screen
+from tesela.client import remote
 from tesela.errors import NotFound, UpstreamProtocolError
 
 PATH = "/api/2.0/secrets"
@@ -50,7 +51,7 @@ def scopes() -> None:
 @scopes.command("create")
 @scope_argument
 @click.option("--everyone", is_flag=True, help="Let all users manage it. Default: you alone, and admins.")
-@remote.options
+@connection.options
 def create_scope(scope: str, everyone: bool, host: str | None, token: str | None) -> None:
     """Make a scope.
 
@@ -64,7 +65,7 @@ def create_scope(scope: str, everyone: bool, host: str | None, token: str | None
 
 @scopes.command("list")
 @json_option
-@remote.options
+@connection.options
 def list_scopes(as_json: bool, host: str | None, token: str | None) -> None:
     """List the scopes that you may read.
 
@@ -83,7 +84,7 @@ def list_scopes(as_json: bool, host: str | None, token: str | None) -> None:
 @scopes.command("delete")
 @scope_argument
 @ask.yes_option
-@remote.options
+@connection.options
 def delete_scope(scope: str, yes: bool, host: str | None, token: str | None) -> None:
     """Delete a scope with all secrets in it. Endpoints that refer to them stop serving.
 
@@ -103,7 +104,7 @@ def delete_scope(scope: str, yes: bool, host: str | None, token: str | None) -> 
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File that is the value, byte for byte.",
 )
-@remote.options
+@connection.options
 def put(scope: str, key: str, from_file: Path | None, host: str | None, token: str | None) -> None:
     """Put a secret. Its value is asked for without being shown, or read from standard input or a file.
 
@@ -132,7 +133,7 @@ def put(scope: str, key: str, from_file: Path | None, host: str | None, token: s
 @command.command("list")
 @scope_argument
 @json_option
-@remote.options
+@connection.options
 def list_(scope: str, as_json: bool, host: str | None, token: str | None) -> None:
     """List the keys in a scope, and when each was last put.
 
@@ -152,7 +153,7 @@ def list_(scope: str, as_json: bool, host: str | None, token: str | None) -> Non
 @scope_argument
 @key_argument
 @click.option("--show", is_flag=True, help="Print the value, and nothing else.")
-@remote.options
+@connection.options
 def get(scope: str, key: str, show: bool, host: str | None, token: str | None) -> None:
     """Say whether a secret is there and since when; with --show, print its value.
 
@@ -182,7 +183,7 @@ def get(scope: str, key: str, show: bool, host: str | None, token: str | None) -
 @scope_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @ask.yes_option
-@remote.options
+@connection.options
 def delete(scope: str, keys: tuple[str, ...], yes: bool, host: str | None, token: str | None) -> None:
     """Delete secrets. Endpoints that refer to them stop serving.
 
@@ -211,7 +212,7 @@ def acl() -> None:
 @scope_argument
 @click.argument("principal")
 @click.argument("permission", type=click.Choice(LEVELS, case_sensitive=False))
-@remote.options
+@connection.options
 def put_acl(scope: str, principal: str, permission: str, host: str | None, token: str | None) -> None:
     """Give a principal READ, WRITE or MANAGE on a scope, in place of what it had.
 
@@ -226,7 +227,7 @@ def put_acl(scope: str, principal: str, permission: str, host: str | None, token
 @acl.command("list")
 @scope_argument
 @json_option
-@remote.options
+@connection.options
 def list_acls(scope: str, as_json: bool, host: str | None, token: str | None) -> None:
     """List who may do what with a scope.
 
@@ -245,7 +246,7 @@ def list_acls(scope: str, as_json: bool, host: str | None, token: str | None) ->
 @acl.command("delete")
 @scope_argument
 @click.argument("principal")
-@remote.options
+@connection.options
 def delete_acl(scope: str, principal: str, host: str | None, token: str | None) -> None:
     """Take from a principal what it was given on a scope.
 

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import click
 
-from tesela.cli import remote, screen
+from tesela.cli import screen
+from tesela.client import remote
 
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 COLOURS = {"passed": "green", "failed": "red", "skipped": "bright_black"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tesela.cli.remote import Remote, endpoint_path
+from tesela.client.remote import Remote, endpoint_path
 from tesela.errors import UpstreamFailed, UpstreamTimeout
 
 Json = dict[str, Any]

@@ -63,6 +63,7 @@ def plan(
         before=tables.before,
         after=tables.after,
         folders=tables.folders,
+        rows=rows_of(tree, frozenset(site.udf for site in sites.all)),
         local=Local("describe") if described else None,
     )
 
@@ -76,6 +77,27 @@ def limited(tree: exp.Query, most: int) -> exp.Query:
     if isinstance(count, exp.Literal) and count.is_int and int(count.name) > most:
         return tree.limit(most, copy=False)
     return tree
+
+
+def rows_of(tree: exp.Expr, udfs: frozenset[str]) -> str:
+    """A query that counts the rows of the statement, where each call in it is made once for each of them."""
+    query = tree.expression if isinstance(tree, exp.Create | exp.Insert) else tree
+    if not udfs or not isinstance(query, exp.Select) or query.args.get("distinct") or query.args.get("group"):
+        return ""
+    for call in tree.find_all(exp.Anonymous):
+        if str(call.name) in udfs and not _projected(call, query):
+            return ""
+    return written(exp.select("count(*) AS n").from_(query.copy().subquery("t")))
+
+
+def _projected(call: exp.Expr, query: exp.Select) -> bool:
+    """Whether a call stands in the columns of this very query, and in no aggregate."""
+    node: exp.Expr = call
+    while node.parent is not None and node.parent is not query:
+        node = node.parent
+        if isinstance(node, exp.AggFunc | exp.Select):
+            return False
+    return node.parent is query and node.arg_key == "expressions"
 
 
 def kind_of(statement: Statement, tree: exp.Expr) -> Kind:

@@ -99,6 +99,10 @@ class Rows:
                 self._spark.sql(one)
             if self._plan.local is not None:
                 self._begin_local(self._plan.local)
+            elif self._plan.kind == "other":
+                # Done at once; what an engine answers to it is its own affair.
+                self._spark.sql(self._plan.sql)
+                self.schema, self.types = pa.schema([]), ()
             elif self._plan.kind != "write":
                 self._frame = self._spark.sql(self._plan.sql)
                 found = self._frame.schema
@@ -137,6 +141,8 @@ class Rows:
                 return
             if self._plan.kind == "write":
                 yield self._written()
+                return
+            if self._frame is None:
                 return
             client = self._spark.client
             for part in client.to_table_as_iterator(self._frame._plan.to_proto(client), {}):

@@ -68,7 +68,8 @@ class Plan(Struct, frozen=True):
 
     `kind` is "write" for what keeps its answers by default: CREATE TABLE AS, INSERT, MERGE, UPDATE.  `before` and
     `after` are statements around `sql`; those after are run whatever happened.  `folders` are those that the
-    statement makes, removed again when it fails.  `local` is set when no engine is asked at all.
+    statement makes, removed again when it fails.  `rows` counts the rows that the calls will be made for, where a query
+    can tell that without making them.  `local` is set when no engine is asked at all.
     """
 
     sql: str
@@ -78,6 +79,7 @@ class Plan(Struct, frozen=True):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    rows: str = ""
     local: Local | None = None
 
 

@@ -90,7 +90,8 @@ class Doors:
         caller = self.caller(asked)
         wanted = request.read(await body(asked))
         session = self._sessions.opened(caller.owner.id, wanted.session, wanted.catalog, wanted.schema)
-        made = self._statements.begin(caller.owner, wanted, session)
+        apart = self._sessions.apart(wanted.catalog, wanted.schema)
+        made = self._statements.begin(caller.owner, wanted, session, apart)
         await self._statements.wait(made.id, wanted.wait_s)
         if wanted.cancel_late and wanted.wait_s and made.ended_ms is None:
             self._statements.cancel(caller.owner.id, made.id)

@@ -10,19 +10,15 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from tesela.errors import (
-    InternalError,
     NotFound,
     StatementCanceled,
-    StatementError,
     StoreUnavailable,
-    TeselaError,
-    Unauthenticated,
 )
 from tesela.sql.calls.engine import Calls
 from tesela.sql.calls.values import Asked, Mode, Owner
@@ -31,11 +27,13 @@ from tesela.sql.statements import chunks, record
 from tesela.sql.statements.endpoints import Endpoints
 from tesela.sql.statements.record import DONE, Manifest, Record, Trouble
 from tesela.sql.statements.request import Request
+from tesela.sql.statements.trouble import STOPPED, trouble_of
 from tesela.sql.statements.work import Means, Open, Work
 
 WAITING_MOST = 1000
 """Statements that may wait for their turn; one more is told to come later."""
-STOPPED = "the server ended while the statement ran; run it again: what was answered is kept"
+LONG_S = 1.0
+"""A statement that takes longer is looked into for what it has to do."""
 FORGET_S = 24 * 3600.0
 """How long after its result a statement itself is remembered."""
 
@@ -61,6 +59,7 @@ class _Life:
         self.work: Work | None = None
         self.task: asyncio.Task[None] | None = None
         self.closing = False
+        self.expected: int | None = None
 
 
 class Statements:
@@ -71,14 +70,15 @@ class Statements:
         self._lives: dict[str, _Life] = {}
         self._stopping = False
         self._turns = asyncio.Semaphore(setting.statements)
-        self._threads = ThreadPoolExecutor(setting.statements + 2, thread_name_prefix="statement")
+        self._threads = ThreadPoolExecutor(2 * setting.statements + 2, thread_name_prefix="statement")
         setting.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._find()
 
     # ------------------------------------------------------------- what clients do
 
-    def begin(self, owner: Owner, request: Request, session: Open) -> Record:
-        """Have a statement run.  Raises TeselaError when there are too many, or the disk has no room."""
+    def begin(self, owner: Owner, request: Request, session: Open, apart: Open) -> Record:
+        """Have a statement run in a session; in another, `apart`, it is asked how long it will take.
+        Raises TeselaError when there are too many, or the disk has no room."""
         if sum(life.record.state == "PENDING" for life in self._lives.values()) >= WAITING_MOST:
             raise StoreUnavailable(f"{WAITING_MOST} statements are waiting for their turn: try again", retry_after_s=5)
         id = str(uuid.uuid4())
@@ -91,7 +91,7 @@ class Statements:
             shutil.rmtree(folder, ignore_errors=True)
             raise StoreUnavailable(f"the statement cannot be written down: {exc.strerror or exc}") from exc
         life = self._lives[id] = _Life(made, owner)
-        life.task = asyncio.create_task(self._live(life, owner, request, session))
+        life.task = asyncio.create_task(self._live(life, owner, request, session, apart))
         return made
 
     async def wait(self, id: str, seconds: float) -> None:
@@ -193,7 +193,7 @@ class Statements:
             raise NotFound(f"there is no statement {id[:64]!r}, or it is forgotten")
         return life
 
-    async def _live(self, life: _Life, owner: Owner, request: Request, session: Open) -> None:
+    async def _live(self, life: _Life, owner: Owner, request: Request, session: Open, apart: Open) -> None:
         kept = life.record
         loop = asyncio.get_running_loop()
 
@@ -204,12 +204,17 @@ class Statements:
             mode: Mode = request.answers or ("keep" if plan.kind == "write" else "off")
             return asyncio.run_coroutine_threadsafe(begun(mode, sites), loop).result()
 
-        means = Means(self._setting.plan, session, self._setting.endpoints(owner), begin, self._setting.calls_url)
+        setting = self._setting
+        means = Means(setting.plan, session, apart, setting.endpoints(owner), begin, setting.calls_url)
         life.work = Work(kept.id, request, self._setting.folder / kept.id, means)
         try:
             async with self._turns:
                 kept.state = "RUNNING"
-                manifest = await loop.run_in_executor(self._threads, life.work.run)
+                guess = loop.call_later(LONG_S, self._guess, life)
+                try:
+                    manifest = await loop.run_in_executor(self._threads, life.work.run)
+                finally:
+                    guess.cancel()
         except StatementCanceled:
             self._end_canceled(life)
         except asyncio.CancelledError:
@@ -217,7 +222,7 @@ class Statements:
             return
         except Exception as exc:  # noqa: BLE001
             # Whatever it was, the statement is over and somebody waits to be told.
-            self._ended(life, "FAILED", self._trouble(kept.id, exc))
+            self._ended(life, "FAILED", trouble_of(kept.id, exc, self._calls.why(kept.id)))
         else:
             self._ended(life, "SUCCEEDED", manifest=manifest)
 
@@ -237,21 +242,6 @@ class Statements:
         else:
             self._ended(life, "CANCELED")
 
-    def _trouble(self, id: str, exc: Exception) -> Trouble:
-        why = self._calls.why(id)
-        if isinstance(why, TeselaError) and not isinstance(exc, Unauthenticated):
-            # As the calls said it, before an engine wrapped it up.
-            exc = why
-        if isinstance(exc, OSError):
-            exc = StoreUnavailable(f"the result cannot be written: {exc.strerror or exc}")
-        if not isinstance(exc, TeselaError):
-            _log.error("statement %s", id, exc_info=exc)
-            exc = InternalError(f"a fault of the server; its log has more about statement {id}")
-        if isinstance(exc, StatementError):
-            line, column = exc.position or (None, None)
-            return Trouble("BAD_REQUEST", exc.message, exc.error_class, exc.sql_state, line, column)
-        return Trouble(exc.code, exc.message)
-
     def _ended(
         self, life: _Life, state: record.State, trouble: Trouble | None = None, manifest: Manifest | None = None
     ) -> None:
@@ -267,11 +257,24 @@ class Statements:
         if life.closing:
             self._close(life)
 
+    def _guess(self, life: _Life) -> None:
+        """Find out how much a statement that takes its time has to do."""
+        if life.work is None:
+            return
+
+        def told(done: "Future[int | None]") -> None:
+            if not done.cancelled() and done.exception() is None:
+                life.expected = done.result()
+
+        self._threads.submit(life.work.expected).add_done_callback(told)
+
     def _note_progress(self, life: _Life) -> None:
         counted = self._calls.progress(life.record.id)
         if counted is not None:
             rows = life.work.rows_out if life.work is not None else 0
             life.record.progress = {**msgspec.structs.asdict(counted), "rows_out": rows}
+            if life.expected is not None:
+                life.record.progress["expected"] = life.expected
 
     def _close(self, life: _Life) -> None:
         if life.record.state == "SUCCEEDED":

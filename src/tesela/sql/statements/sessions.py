@@ -64,6 +64,10 @@ class Sessions:
         session = self._find(owner, id)
         return lambda: self._shared(session)
 
+    def apart(self, catalog: str, schema: str) -> Open:
+        """A session that shares nothing with others."""
+        return lambda: self._own(catalog or CATALOG, schema or SCHEMA)
+
     def tidy(self) -> None:
         """Close what nobody has used for an hour."""
         for id, session in list(self._open.items()):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from tesela.errors import StatementCanceled, StatementError
+from tesela.errors import StatementCanceled, StatementError, TeselaError
 from tesela.sql.calls.values import Asked
 from tesela.sql.plan import plan
 from tesela.sql.seams import Result, Session
@@ -37,10 +37,14 @@ Open = Callable[[], AbstractContextManager[Session]]
 
 
 class Means(Struct, frozen=True):
-    """What the work of one statement is done with.  `begin` gives a ticket for each site's UDF."""
+    """What the work of one statement is done with.
+
+    `apart` is a session in which nothing of it is known.  `begin` gives a ticket for each site's UDF.
+    """
 
     settings: PlanSettings
     session: Open
+    apart: Open
     endpoints: Endpoints
     begin: Callable[[Plan, Sequence[Asked]], dict[str, str]]
     calls_url: str
@@ -56,12 +60,28 @@ class Work:
         self._means = means
         self._result: Result | None = None
         self._canceled = False
+        self._planned: Plan | None = None
         self.rows_out = 0
 
     def cancel(self) -> None:
         self._canceled = True
         if self._result is not None:
             self._result.interrupt()
+
+    def expected(self) -> int | None:
+        """How many rows the calls are made for; None where that cannot be told.  For another thread."""
+        planned = self._planned
+        if planned is None or not planned.rows:
+            return None
+        counting = msgspec.structs.replace(planned, sql=planned.rows, kind="query", before=(), after=(), folders=())
+        try:
+            with self._means.apart() as session:
+                # Without tickets nothing is asked.
+                batches = list(session.execute(counting, {}, "").batches())
+        except TeselaError:
+            # A view that only the client's session has, a table that is not there yet: then nobody can tell.
+            return None
+        return int(batches[0].column(0)[0].as_py()) * len(planned.sites) if batches else None
 
     def run(self) -> Manifest:
         """Raises StatementError, StatementCanceled, EngineError, StoreUnavailable, BrokenAnswer and OSError."""
@@ -71,7 +91,7 @@ class Work:
 
     def _in(self, session: Session) -> Manifest:
         request, means = self._request, self._means
-        planned = self._plan(session)
+        planned = self._planned = self._plan(session)
         tickets = means.begin(
             planned, [Asked(site, speaker(site), means.endpoints.served(site.endpoint)) for site in planned.sites]
         )

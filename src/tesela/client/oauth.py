@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import requests
 from requests.auth import HTTPBasicAuth
 
-from tesela.cli import remote
+from tesela.client import remote
 from tesela.errors import ConfigError, UpstreamProtocolError, UpstreamRejected
 
 TOKEN_PATH = "/oidc/v1/token"  # noqa: S105 - a path

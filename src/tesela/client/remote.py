@@ -1,17 +1,16 @@
-"""Talking to a server from the command line: which one, with which token, and what its refusals mean.
+"""One server: which one, with which token, and what its refusals mean.
 
-Every failure becomes one sentence that says what to do.  Nothing is retried: a person is watching.
+Every failure becomes one sentence that says what to do.  Nothing is retried: that is for whoever knows what is asked.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import click
 import requests
 import urllib3.exceptions
 from requests.auth import AuthBase
@@ -28,7 +27,6 @@ from tesela.errors import (
 CONNECT_S = 10.0
 READ_S = 600.0
 READ_BYTES = 65536
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -126,30 +124,12 @@ def invocations_path(name: str) -> str:
     return "/serving-endpoints/" + quote(name, safe="") + "/invocations"
 
 
-def options(function: Function) -> Function:
-    """`--host` and `--token`, the same for every command that talks to a server."""
-    token = click.option(
-        "--token",
-        envvar="DATABRICKS_TOKEN",
-        show_envvar=True,
-        help="Access token. Default: one got with DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or the one that "
-        "serve keeps.",
-    )
-    host = click.option(
-        "--host",
-        envvar="DATABRICKS_HOST",
-        show_envvar=True,
-        help="Address of the server. Default: the local one.",
-    )
-    return host(token(function))
-
-
 def connect(host: str | None, access_token: str | None, environ: Mapping[str, str] = os.environ) -> Remote:
     """The server that the flags name, else the local one with the access token that `tesela serve` keeps at home.
 
     A service principal's id and secret in the environment come before that token, and after one that was given.
     """
-    from tesela.cli import oauth
+    from tesela.client import oauth
     from tesela.config import load
 
     if host and access_token:
