@@ -8,6 +8,7 @@ import importlib.util
 import re
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -58,6 +59,7 @@ def forwarded(facts: Facts) -> Handler:
         said = {
             "x-tesela-run": facts.sql_secret,
             "x-tesela-principal": who.principal.id,
+            "x-tesela-name": quote(who.principal.name),
             "x-tesela-admin": "true" if who.principal.admin else "false",
             "x-tesela-bearer": bearer,
             "x-tesela-base": base_url(request, facts),

@@ -11,6 +11,7 @@ from sqlglot.errors import ErrorLevel, UnsupportedError
 
 from tesela.errors import StatementError
 from tesela.sql.arguments import Find
+from tesela.sql.dialect.commands import command
 from tesela.sql.dialect.files import read_files
 from tesela.sql.dialect.parameters import bind
 from tesela.sql.dialect.reading import Statement
@@ -31,13 +32,18 @@ def plan(
     catalog: str,
     schema: str,
     most_rows: int | None = None,
+    user: str = "",
 ) -> Plan:
     """The plan of a statement.  `tag` is made of letters, digits and _, another one for each statement of a session.
+    `user` is what current_user() says.
     Of a query's rows no more than `most_rows` are wanted: one more is planned for, which tells that there are more.
 
     Raises StatementError with the place of what is wrong.
     """
     statement = Statement(text)
+    ours = command(statement, settings, catalog, schema)
+    if ours is not None:
+        return ours
     tree = bind(statement, statement.tree(), parameters)
     tables = Tables(statement, settings, catalog, schema, tag)
     tables.admit(tree)
@@ -45,6 +51,7 @@ def plan(
     tree = tables.special(tree)
     if tables.local is not None:
         return Plan(sql="", kind="other", local=tables.local)
+    tables.say_where(tree, user)
     sources = read_files(statement, tree, tag, settings)
     tables.resolve(tree)
     if tables.local is not None:
@@ -55,14 +62,17 @@ def plan(
         tree = limited(tree, most_rows + 1)
     tree = lift(tree, frozenset(site.udf for site in sites.all))
     tree = grouped(tree, frozenset(site.udf for site in sites.all))
+    written_tree = tree.expression if tables.save else tree
     return Plan(
-        sql=statement.explain + written(tree),
+        sql=statement.explain + written(written_tree),
         sites=sites.all,
         kind=kind_of(statement, tree),
         sources=sources,
         before=tables.before,
         after=tables.after,
         folders=tables.folders,
+        save=tables.save,
+        counted=not isinstance(tree, exp.Update | exp.Delete | exp.Merge),
         rows=rows_of(tree, frozenset(site.udf for site in sites.all)),
         local=Local("describe") if described else None,
     )

@@ -1,9 +1,12 @@
 """A session of Spark Connect in which planned statements run: their UDFs, their sources, their rows as they come."""
 
 import contextlib
+import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -47,7 +50,7 @@ class SparkConnectSession:
     def execute(self, plan: Plan, tickets: Mapping[str, str], batches_url: str) -> "Rows":
         with self._lock, failing(self._lost):
             self._prepare()
-        rows = Rows(self._spark, plan, self._lost)
+        rows = Rows(self._spark, plan, self._lost, self._use)
         with failing(self._lost, rows):
             for site in plan.sites:
                 self._register(site, tickets.get(site.udf, ""), batches_url)
@@ -56,6 +59,9 @@ class SparkConnectSession:
 
     def close(self) -> None:
         self._spark.stop()
+
+    def _use(self, catalog: str, schema: str) -> None:
+        self.catalog, self.schema = catalog, schema
 
     def _prepare(self) -> None:
         """What Apache Spark must be told once.  Sail has no such settings."""
@@ -75,13 +81,16 @@ class SparkConnectSession:
 class Rows:
     """What a statement gives.  See `seams.Result`."""
 
-    def __init__(self, spark: "SparkSession", plan: Plan, lost: Callable[[], str]) -> None:
+    def __init__(
+        self, spark: "SparkSession", plan: Plan, lost: Callable[[], str], use: Callable[[str, str], None]
+    ) -> None:
         self.schema = WRITTEN
         self.types: tuple[str, ...] = ("bigint", "bigint")
         self.canceled = False
         self._spark = spark
         self._plan = plan
         self._lost = lost
+        self._use = use
         self._frame: Any = None
 
     @property
@@ -114,6 +123,9 @@ class Rows:
         if local.action == "describe":
             self._frame = self._spark.sql(self._plan.sql)
             self.schema, self.types = DESCRIBED, ("string", "string", "string")
+        elif local.action == "rows":
+            names = local.arguments["columns"]
+            self.schema, self.types = pa.schema([(name, pa.string()) for name in names]), ("string",) * len(names)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         done = False
@@ -155,7 +167,14 @@ class Rows:
 
     def _locally(self, local: Local) -> Iterator[pa.RecordBatch]:
         if local.action == "drop_table":
-            shutil.rmtree(local.arguments["folder"], ignore_errors=True)
+            drop(Path(local.arguments["folder"]))
+        if local.action == "make_folder":
+            Path(local.arguments["folder"]).mkdir(parents=True, exist_ok=True)
+        if local.action == "use":
+            self._use(local.arguments["catalog"], local.arguments["schema"])
+        if local.action == "rows":
+            columns = [list(one) for one in zip(*local.arguments["rows"], strict=True)] or [[]] * len(self.schema)
+            yield pa.RecordBatch.from_arrays([pa.array(one, pa.string()) for one in columns], schema=self.schema)
         if local.action == "describe":
             found = self._frame.schema.fields
             rows = [{"col_name": one.name, "data_type": one.dataType.simpleString(), "comment": None} for one in found]
@@ -167,8 +186,13 @@ class Rows:
             self._spark.interruptTag(self.tag)
 
     def _written(self) -> pa.RecordBatch:
+        if self._plan.save:
+            frame = self._spark.sql(self._plan.sql)
+            frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(self._plan.save)
+            return pa.RecordBatch.from_pylist([{"num_affected_rows": None, "num_inserted_rows": None}], WRITTEN)
         table = self._spark.sql(self._plan.sql).toArrow()
-        count = table.column(0)[0].as_py() if table.num_rows and pa.types.is_integer(table.schema[0].type) else None
+        told = self._plan.counted and table.num_rows and pa.types.is_integer(table.schema[0].type)
+        count = table.column(0)[0].as_py() if told else None
         return pa.RecordBatch.from_pylist([{"num_affected_rows": count, "num_inserted_rows": count}], WRITTEN)
 
     @contextlib.contextmanager
@@ -181,6 +205,14 @@ class Rows:
             yield
         finally:
             self._spark.removeTag(self.tag)
+
+
+def drop(folder: Path) -> None:
+    """Away at once, by its name; then piece by piece."""
+    going = folder.with_name(f".{folder.name}.dropped-{os.getpid()}-{time.monotonic_ns()}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def arrow_schema(found: StructType) -> pa.Schema:

@@ -68,7 +68,9 @@ class Plan(Struct, frozen=True):
 
     `kind` is "write" for what keeps its answers by default: CREATE TABLE AS, INSERT, MERGE, UPDATE.  `before` and
     `after` are statements around `sql`; those after are run whatever happened.  `folders` are those that the
-    statement makes, removed again when it fails.  `rows` counts the rows that the calls will be made for, where a query
+    statement makes, removed again when it fails.  `save` is the folder of a Delta table whose content
+    and columns the rows of `sql` replace, whole or not at all.  A write that is not `counted` does not tell how many
+    rows it was about.  `rows` counts the rows that the calls will be made for, where a query
     can tell that without making them.  `local` is set when no engine is asked at all.
     """
 
@@ -79,6 +81,8 @@ class Plan(Struct, frozen=True):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    save: str = ""
+    counted: bool = True
     rows: str = ""
     local: Local | None = None
 

@@ -26,6 +26,7 @@ class Owner(msgspec.Struct, frozen=True):
 
     id: str
     bearer: str
+    name: str = ""
 
     def __repr__(self) -> str:
         return f"Owner({self.id!r})"

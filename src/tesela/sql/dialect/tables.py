@@ -44,6 +44,7 @@ class Tables:
         self.before: tuple[str, ...] = ()
         self.after: tuple[str, ...] = ()
         self.folders: tuple[str, ...] = ()
+        self.save = ""
         self.local: Local | None = None
 
     def wrong(
@@ -212,10 +213,12 @@ class Tables:
             self.local = Local("nothing")
             return
         if there and tree.args.get("replace"):
-            raise self.wrong(
-                target,
-                f"the table {self._full(target)} exists: DROP TABLE it first, or INSERT OVERWRITE it",
-            )
+            if not isinstance(tree.expression, exp.Query) or isinstance(tree.this, exp.Schema):
+                raise self.wrong(
+                    target, f"the table {self._full(target)} exists: DROP TABLE it first, or write AS SELECT …"
+                )
+            self.save = path
+            return
         if there:
             raise self.wrong(
                 target,
@@ -243,10 +246,33 @@ class Tables:
         if isinstance(tree, exp.Drop) and not self._settings.remote:
             self._drop(tree)
         if isinstance(tree, exp.Describe):
-            if not isinstance(tree.this, exp.Table) or tree.args.get("style"):
+            style = str(tree.args.get("style") or "").upper()
+            if not isinstance(tree.this, exp.Table) or style not in ("", "EXTENDED", "FORMATTED", "TABLE"):
                 raise self.wrong(tree, "only DESCRIBE of a table is run here: write DESCRIBE name")
             return exp.select("*").from_(tree.this.copy()).limit(0)
         return tree
+
+    def say_where(self, tree: exp.Expr, user: str) -> None:
+        """current_catalog() and its like become what they say, and a pivot's column what both engines read."""
+        said = {
+            exp.CurrentCatalog: ("current_catalog()", self._catalog),
+            exp.CurrentSchema: ("current_schema()", self._schema),
+            exp.CurrentDatabase: ("current_database()", self._schema),
+            exp.CurrentUser: ("current_user()", user),
+            exp.SessionUser: ("session_user()", user),
+        }
+        for node in list(tree.find_all(*said)):
+            name, text = said[type(node)]
+            if self._settings.remote and type(node) not in (exp.CurrentUser, exp.SessionUser):
+                node.replace(exp.Anonymous(this=name.removesuffix("()")))
+                continue
+            literal: exp.Expr = exp.Literal.string(text)
+            shown = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
+            node.replace(exp.alias_(literal, name, quoted=True) if shown else literal)
+        for pivot in tree.find_all(exp.Pivot):
+            for one in pivot.args.get("fields") or []:
+                if isinstance(one, exp.In) and isinstance(one.this, exp.Column):
+                    one.this.replace(exp.Paren(this=one.this.copy()))
 
     def _drop(self, tree: exp.Drop) -> None:
         named = tree.args.get("tables") or [tree.this]

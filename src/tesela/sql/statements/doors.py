@@ -8,6 +8,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec import Struct
 from starlette.exceptions import HTTPException
@@ -81,7 +82,8 @@ class Doors:
         said = asked.headers
         if not hmac.compare_digest(said.get("x-tesela-run", "").encode(), self._secret):
             raise PermissionDenied("SQL is asked through the gateway")
-        owner = Owner(said.get("x-tesela-principal", ""), said.get("x-tesela-bearer", ""))
+        name = unquote(said.get("x-tesela-name", ""))
+        owner = Owner(said.get("x-tesela-principal", ""), said.get("x-tesela-bearer", ""), name)
         return Caller(owner, said.get("x-tesela-admin") == "true", said.get("x-tesela-base", ""))
 
     # ------------------------------------------------------------- statements

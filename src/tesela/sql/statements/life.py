@@ -205,7 +205,7 @@ class Statements:
             return asyncio.run_coroutine_threadsafe(begun(mode, sites), loop).result()
 
         setting = self._setting
-        means = Means(setting.plan, session, apart, setting.endpoints(owner), begin, setting.calls_url)
+        means = Means(setting.plan, session, apart, setting.endpoints(owner), owner.name, begin, setting.calls_url)
         life.work = Work(kept.id, request, self._setting.folder / kept.id, means)
         try:
             async with self._turns:

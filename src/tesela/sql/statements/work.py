@@ -46,6 +46,7 @@ class Means(Struct, frozen=True):
     session: Open
     apart: Open
     endpoints: Endpoints
+    user: str
     begin: Callable[[Plan, Sequence[Asked]], dict[str, str]]
     calls_url: str
 
@@ -131,6 +132,7 @@ class Work:
             catalog=request.catalog or session.catalog,
             schema=request.schema or session.schema,
             most_rows=request.row_limit,
+            user=means.user,
         )
 
     def _copy(self, result: Result, writer: Writer, inline: bool) -> bool:
