@@ -29,6 +29,7 @@ FORWARDED = (
     ("POST", "/statements"), ("GET", "/statements"), ("GET", "/statements/{id}"), ("DELETE", "/statements/{id}"),
     ("POST", "/statements/{id}/cancel"), ("GET", "/statements/{id}/result/chunks/{index}"),
     ("POST", "/sessions"), ("DELETE", "/sessions/{id}"), ("GET", "/answers"), ("DELETE", "/answers"),
+    ("POST", "/plans"), ("DELETE", "/plans/{id}"),
     # As some clients write it.
     ("POST", "/statements/"),
 )  # fmt: skip

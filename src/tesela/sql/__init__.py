@@ -1,9 +1,29 @@
 """SQL: `ai_query` and its siblings over tables.  From Python, `tesela.sql.connect()`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tesela.client.statements import Answers, Connection
+    from tesela.sql.register import Registered
+
+
+def register(
+    spark: Any, host: str | None = None, token: str | None = None, *, answers: "Answers | None" = None
+) -> "Registered":
+    """Let `spark.sql` of this session understand ai_query and its siblings; their calls go through the server.
+
+    `spark` is a session of Spark 4.1 or newer, whose workers reach the server.  Model answers are kept and used again
+    unless `answers` says otherwise.
+    """
+    import os
+
+    from tesela.client import remote
+    from tesela.sql.register import Registered
+
+    server = remote.connect(
+        host or os.environ.get("DATABRICKS_HOST"), token or os.environ.get("DATABRICKS_TOKEN"), os.environ
+    )
+    return Registered(spark, server, answers)
 
 
 def connect(

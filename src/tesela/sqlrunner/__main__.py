@@ -35,6 +35,7 @@ from tesela.sql.seams import Engine
 from tesela.sql.site import PlanSettings
 from tesela.sql.statements.doors import Doors, Stock
 from tesela.sql.statements.life import Setting, Statements
+from tesela.sql.statements.plans import Plans
 from tesela.sql.statements.sessions import Sessions
 from tesela.sqlrunner.batches import Batches
 from tesela.sqlrunner.bearers import Bearers
@@ -85,7 +86,8 @@ async def serve(start: SqlStart) -> None:
     )
     # Links outlive a restart, so their key comes from the one that does.
     key = hmac.new(start.key, b"links to results of statements", hashlib.sha256).digest()
-    doors = Doors(statements, sessions, stock, secret=start.secret, key=key)
+    plans = Plans(calls, plan, client.endpoints, sql.concurrency)
+    doors = Doors(statements, sessions, plans, stock, secret=start.secret, key=key)
     server = uvicorn.Server(
         uvicorn.Config(
             doors.application(Batches(calls).routes()),
@@ -102,6 +104,7 @@ async def serve(start: SqlStart) -> None:
     async def tidy() -> None:
         while True:
             statements.tidy()
+            plans.tidy()
             await asyncio.to_thread(sessions.tidy)
             await keeping.ask(lambda: answers.trim(before=time.time() - oldest_s, most_bytes=most_bytes))
             await asyncio.sleep(TIDY_S)

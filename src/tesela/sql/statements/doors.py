@@ -22,6 +22,7 @@ from tesela.errors import InvalidRequest, PathNotFound, PermissionDenied, Tesela
 from tesela.sql.calls.values import Owner
 from tesela.sql.statements import links, request, shape
 from tesela.sql.statements.life import Statements
+from tesela.sql.statements.plans import Plans
 from tesela.sql.statements.record import Record
 from tesela.sql.statements.request import MOST_TEXT
 from tesela.sql.statements.sessions import Sessions
@@ -52,8 +53,11 @@ class Stock(Struct, frozen=True):
 
 
 class Doors:
-    def __init__(self, statements: Statements, sessions: Sessions, stock: Stock, *, secret: str, key: bytes) -> None:
+    def __init__(
+        self, statements: Statements, sessions: Sessions, plans: Plans, stock: Stock, *, secret: str, key: bytes
+    ) -> None:
         self._statements = statements
+        self._plans = plans
         self._sessions = sessions
         self._stock = stock
         self._secret = secret.encode()
@@ -71,6 +75,8 @@ class Doors:
             Route(links.PATH + "/{id}/{index:int}", self.fetch, methods=["GET"]),
             Route(f"{BASE}/sessions", self.open_session, methods=["POST"]),
             Route(f"{BASE}/sessions/{{id}}", self.close_session, methods=["DELETE"]),
+            Route(f"{BASE}/plans", self.plan, methods=["POST"]),
+            Route(f"{BASE}/plans/{{id}}", self.end_plan, methods=["DELETE"]),
             Route(f"{BASE}/answers", self.stock, methods=["GET"]),
             Route(f"{BASE}/answers", self.clear, methods=["DELETE"]),
         ]
@@ -172,6 +178,18 @@ class Doors:
         self._sessions.check(caller.owner.id, id)
         self._statements.close_session(id)
         await asyncio.to_thread(self._sessions.close, caller.owner.id, id)
+        return json({})
+
+    # ------------------------------------------------------------- plans
+
+    async def plan(self, asked: Request) -> Response:
+        caller = self.caller(asked)
+        wanted = request.read(await body(asked))
+        id, planned, sites = await asyncio.to_thread(self._plans.look, caller.owner, wanted)
+        return json(self._plans.begin(caller.owner, id, planned, sites, wanted))
+
+    async def end_plan(self, asked: Request) -> Response:
+        self._plans.end(self.caller(asked).owner.id, asked.path_params["id"])
         return json({})
 
     # ------------------------------------------------------------- answers
