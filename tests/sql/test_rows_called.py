@@ -83,7 +83,7 @@ def side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     engine: SailEngine | RemoteEngine
     if request.param == "sail":
         settings = PlanSettings(warehouse=str(folder), endpoints=DEFAULTS)
-        engine = SailEngine(settings, folder / "sail.log")
+        engine = SailEngine(settings, folder / "sail.log", folder)
         yield from _opened(engine, settings)
         engine.stop()
     else:

@@ -1,12 +1,14 @@
 """The engines that statements run on: Sail in a supervised child process, or a Spark Connect server elsewhere."""
 
 import json
+import logging
 import os
 import select
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -16,8 +18,12 @@ from tesela.sql.session import SparkConnectSession
 from tesela.sql.site import PlanSettings
 
 if TYPE_CHECKING:
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
     from pyspark.sql.connect.session import SparkSession
 
+    Dial = Callable[[], SparkSession]
+
+_log = logging.getLogger("tesela.sql")
 START_S = 60.0
 _MOST_PAUSE_S = 30.0
 _ENDS = 8
@@ -37,17 +43,19 @@ ENVIRONMENT = {
 
 
 class SailEngine:
-    """Sail, started when it is first wanted and again when it died.
+    """Sail, started when it is first wanted and again when it died.  `folder`, for its socket, is this user's alone.
 
     One thread of its own starts and waits for the process: on Linux a child is told of the death of the thread that
     started it, not of the process.
     """
 
-    def __init__(self, settings: PlanSettings, log: Path) -> None:
+    def __init__(self, settings: PlanSettings, log: Path, folder: Path) -> None:
         self._settings = settings
         self._log = log
+        self._folder = folder
+        self._started = 0
         self._changed = threading.Condition()
-        self._address = ""
+        self._dial: Dial | None = None
         self._died = ""
         self._ends: dict[subprocess.Popen[bytes], str] = {}
         self._stopping = False
@@ -62,10 +70,9 @@ class SailEngine:
     def session(self, catalog: str, schema: str) -> SparkConnectSession:
         with self._changed:
             self._begin()
-            address = self._await()
+            dial = self._await()
             process = self._process
-        spark = connected(address)
-        return SparkConnectSession(spark, self._settings, catalog, schema, lost=lambda: self.lost(process))
+        return SparkConnectSession(dial(), self._settings, catalog, schema, lost=lambda: self.lost(process))
 
     def lost(self, process: "subprocess.Popen[bytes] | None") -> str:
         """Why a session on this process may have ended; "" while it lives.
@@ -104,12 +111,12 @@ class SailEngine:
             self._thread = threading.Thread(target=self._supervise, name="sail", daemon=True)
             self._thread.start()
 
-    def _await(self) -> str:
-        if not self._changed.wait_for(lambda: self._address or self._stopping, timeout=START_S):
+    def _await(self) -> "Dial":
+        if not self._changed.wait_for(lambda: self._dial or self._stopping, timeout=START_S):
             raise EngineError(f"the SQL engine did not start within {START_S:g} s{self._told()}")
-        if self._stopping:
+        if self._stopping or self._dial is None:
             raise EngineError("the SQL engine is stopped")
-        return self._address
+        return self._dial
 
     def _told(self) -> str:
         return f": it {self._died}" if self._died else ""
@@ -120,7 +127,7 @@ class SailEngine:
             began = time.monotonic()
             died = self._run()
             with self._changed:
-                self._address = ""
+                self._dial = None
                 self._died = died
                 if self._process is not None:
                     self._ends[self._process] = died
@@ -132,11 +139,14 @@ class SailEngine:
 
     def _run(self) -> str:
         """One process from its start to its end.  Gives how it ended, as the end of a sentence."""
+        self._started += 1
+        path = self._folder / f"sail-{self._started}.sock"
+        path.unlink(missing_ok=True)
         descriptor = open_log(self._log)
         offset = os.fstat(descriptor).st_size
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tesela.sql.sail"],
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-m", "tesela.sql.sail", str(path)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=descriptor, env=environment(),
                 start_new_session=True,
             )  # fmt: skip
@@ -152,11 +162,13 @@ class SailEngine:
             address = first_line(process, START_S)
             if address is None:
                 process.kill()
+            dial = dialling(address) if address is not None else None
             with self._changed:
-                if address is not None:
-                    self._address, self._died = address, ""
+                if dial is not None:
+                    self._dial, self._died = dial, ""
                 self._changed.notify_all()
             status = process.wait()
+        path.unlink(missing_ok=True)
         words = last_line(self._log, offset)
         return f"ended with status {status}" + (f"; its last line in {self._log}: {words}" if words else "")
 
@@ -174,21 +186,35 @@ def first_line(process: subprocess.Popen[bytes], patience_s: float) -> str | Non
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
-    return {**ENVIRONMENT, **kept}
+    # As a cluster, Sail would listen on more ports, and those are open.
+    return {**ENVIRONMENT, **kept, "SAIL_MODE": "local"}
 
 
-def connected(address: str) -> "SparkSession":
-    """A session of its own.  Not the builder's: that one is shared by everything in a process."""
+def dialling(address: str) -> "Dial":
+    """What opens sessions on the child at `address`."""
     # Here, because the package takes `python -c` for a run of its own tests, and ends the process.
-    from pyspark.sql.connect.session import SparkSession
+    from tesela.sql.channel import Shared, opened
 
-    spark = SparkSession(connection=address)
-    if address.startswith("sc://127.0.0.1"):
+    if not address.startswith("unix:"):
+        _log.warning("the SQL engine's port is open to every user of this machine, who can run code as this one")
+    connection = Shared(opened(address)) if address.startswith("unix:") else address
+
+    def dial() -> "SparkSession":
+        spark = connected(connection)
         # The child is there or it is not; waiting is the supervisor's.
         spark.client.set_retry_policies([])
         # A stream that can be taken up again is kept by the engine meanwhile; here there is no network to break it.
         spark.client.disable_reattachable_execute()
-    return spark
+        return spark
+
+    return dial
+
+
+def connected(connection: "str | DefaultChannelBuilder") -> "SparkSession":
+    """A session of its own.  Not the builder's: that one is shared by everything in a process."""
+    from pyspark.sql.connect.session import SparkSession
+
+    return SparkSession(connection=connection)
 
 
 class RemoteEngine:

@@ -54,7 +54,7 @@ async def serve(start: SqlStart) -> None:
     home, sql = config.home / "sql", config.settings.sql
     plan = plan_settings(config)
     engine: Engine = (
-        RemoteEngine(plan, sql.remote) if sql.remote else SailEngine(plan, config.home / "logs" / "sail.log")
+        RemoteEngine(plan, sql.remote) if sql.remote else SailEngine(plan, config.home / "logs" / "sail.log", run_dir)
     )
     pools = Pools(loop, Dialer(loop))
     store = Store(config.home, config.settings.database_url, key=start.key)
