@@ -198,13 +198,18 @@ class Rows:
     @contextlib.contextmanager
     def _tagged(self) -> Iterator[None]:
         """Tags are the thread's, and only work for what it starts meanwhile."""
-        if self.canceled:
-            raise StatementCanceled("the statement was canceled")
+        self._unless_canceled()
         self._spark.addTag(self.tag)
         try:
             yield
         finally:
             self._spark.removeTag(self.tag)
+        # Sail ends the rows of an interrupted statement as if there were no more.
+        self._unless_canceled()
+
+    def _unless_canceled(self) -> None:
+        if self.canceled:
+            raise StatementCanceled("the statement was canceled")
 
 
 def drop(folder: Path) -> None:
