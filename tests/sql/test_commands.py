@@ -20,7 +20,7 @@ Run = Callable[[str], list[tuple[Any, ...]]]
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SailEngine]:
     folder = tmp_path_factory.mktemp("engine")
-    one = SailEngine(PlanSettings(warehouse=str(folder / "unused")), folder / "sail.log")
+    one = SailEngine(PlanSettings(warehouse=str(folder / "unused")), folder / "sail.log", folder)
     yield one
     one.stop()
 

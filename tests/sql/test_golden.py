@@ -64,7 +64,7 @@ def outcomes(engine: SailEngine | RemoteEngine, settings: PlanSettings, data: Pa
 def sail(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
     folder = tmp_path_factory.mktemp("sail")
     settings = PlanSettings(warehouse=str(folder / "w"), endpoints=DEFAULTS, roots=(str(data),))
-    engine = SailEngine(settings, folder / "sail.log")
+    engine = SailEngine(settings, folder / "sail.log", folder)
     yield outcomes(engine, settings, data)
     engine.stop()
 
