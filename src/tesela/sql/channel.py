@@ -1,34 +1,18 @@
 """One channel for all sessions of an engine: they share its connection, and none of them can close it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from pyspark.sql.connect.client.core import ChannelBuilder, DefaultChannelBuilder
 
-_NEVER_MS = 2**31 - 1
+if TYPE_CHECKING:
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
 OPTIONS = [
-    *ChannelBuilder.GRPC_DEFAULT_OPTIONS,
     # Connections are counted, so gRPC must not drop one by itself, nor share it with another channel.
-    ("grpc.client_idle_timeout_ms", _NEVER_MS),
+    ("grpc.client_idle_timeout_ms", 2**31 - 1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.default_authority", "localhost"),
 ]
-
-
-def opened(address: str) -> grpc.Channel:
-    """A channel to the engine's Unix socket, `unix:path`.  It connects when it is first used."""
-    return grpc.insecure_channel(address, options=OPTIONS)
-
-
-class Shared(DefaultChannelBuilder):
-    """What pyspark's client asks for its channel."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        super().__init__("sc://localhost")
-        self._shared = channel
-
-    def toChannel(self) -> grpc.Channel:
-        return Lent(self._shared)
 
 
 class Lent:
@@ -41,4 +25,18 @@ class Lent:
         return getattr(self._channel, name)
 
     def close(self) -> None:
-        """Not ours to close."""
+        """Not the user's to close."""
+
+
+def shared(address: str) -> "DefaultChannelBuilder":
+    """What pyspark's clients ask for their channel to a Unix socket, `unix:path`.  It connects when it is first used."""
+    # Here, because the package takes `python -c` for a run of its own tests, and ends the process.
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+    channel = grpc.insecure_channel(address, options=[*DefaultChannelBuilder.GRPC_DEFAULT_OPTIONS, *OPTIONS])
+
+    class Shared(DefaultChannelBuilder):
+        def toChannel(self) -> grpc.Channel:
+            return Lent(channel)
+
+    return Shared("sc://localhost")

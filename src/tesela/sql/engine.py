@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from tesela.engine.logs import last_line, open_log
 from tesela.errors import EngineError
+from tesela.sql.channel import shared
 from tesela.sql.session import SparkConnectSession
 from tesela.sql.site import PlanSettings
 
@@ -192,12 +193,9 @@ def environment() -> dict[str, str]:
 
 def dialling(address: str) -> "Dial":
     """What opens sessions on the child at `address`."""
-    # Here, because the package takes `python -c` for a run of its own tests, and ends the process.
-    from tesela.sql.channel import Shared, opened
-
     if not address.startswith("unix:"):
         _log.warning("the SQL engine's port is open to every user of this machine, who can run code as this one")
-    connection = Shared(opened(address)) if address.startswith("unix:") else address
+    connection = shared(address) if address.startswith("unix:") else address
 
     def dial() -> "SparkSession":
         spark = connected(connection)
@@ -212,6 +210,7 @@ def dialling(address: str) -> "Dial":
 
 def connected(connection: "str | DefaultChannelBuilder") -> "SparkSession":
     """A session of its own.  Not the builder's: that one is shared by everything in a process."""
+    # Here, because the package takes `python -c` for a run of its own tests, and ends the process.
     from pyspark.sql.connect.session import SparkSession
 
     return SparkSession(connection=connection)
