@@ -29,7 +29,7 @@ class Lent:
 
 
 def shared(address: str) -> "DefaultChannelBuilder":
-    """What pyspark's clients ask for their channel to a Unix socket, `unix:path`.  It connects when it is first used."""
+    """What pyspark's clients ask for their channel, to `unix:path`.  It connects when it is first used."""
     # Here, because the package takes `python -c` for a run of its own tests, and ends the process.
     from pyspark.sql.connect.client.core import DefaultChannelBuilder
 
