@@ -68,6 +68,25 @@ def test_a_link_is_no_way_out(tmp_path: Path) -> None:
             planned(tmp_path, f"SELECT * FROM text.`{tmp_path}/{path}`")
 
 
+def test_a_link_to_a_folder_with_a_link_is_no_way_out(tmp_path: Path) -> None:
+    (tmp_path / "read").mkdir()
+    (tmp_path / "beside" / "deep").mkdir(parents=True)
+    (tmp_path / "read" / "inside").symlink_to(tmp_path / "beside")
+    (tmp_path / "beside" / "round").symlink_to(tmp_path)
+    assert planned(tmp_path, f"SELECT * FROM text.`{tmp_path}/read`").sql
+    (tmp_path / "beside" / "deep" / "out").symlink_to("/etc")
+    for path in ("read", "read/*", "read/inside"):
+        with pytest.raises(StatementError, match=r"leads through a link out of the roots, to /etc"):
+            planned(tmp_path, f"SELECT * FROM text.`{tmp_path}/{path}`")
+
+
+def test_links_that_lead_nowhere_or_to_themselves_end_the_look(tmp_path: Path) -> None:
+    (tmp_path / "read").mkdir()
+    (tmp_path / "read" / "self").symlink_to("self")
+    (tmp_path / "read" / "nowhere").symlink_to(tmp_path / "nowhere")
+    assert planned(tmp_path, f"SELECT * FROM text.`{tmp_path}/read`").sql
+
+
 def test_roots_are_read(tmp_path: Path) -> None:
     inside, other = tmp_path / "inside", tmp_path / "other"
     inside.mkdir()

@@ -3,8 +3,11 @@
 A local path counts where it really leads, after `..` and links.  What is not clearly below a root is refused.
 """
 
+import os
 import posixpath
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -63,11 +66,10 @@ def _local(path: str, settings: PlanSettings) -> str:
     fixed = fixed_part(whole)
     real = fixed.resolve()
     roots = [Path(one).resolve() for one in (settings.warehouse, *settings.roots) if not _SCHEME.match(one)]
-    if not any(real == root or root in real.parents for root in roots):
+    if not within(real, roots):
         raise Outside(told(settings))
-    for found in linked(fixed, whole):
-        if not any(root in found.parents or root == found for root in roots):
-            raise Outside(f"leads through a link out of the roots, to {found}")
+    if fixed != whole or real.is_dir():
+        no_way_out(real, roots)
     rest = whole.parts[len(fixed.parts) :]
     return str(real.joinpath(*rest))
 
@@ -85,20 +87,33 @@ def fixed_part(path: Path) -> Path:
 MOST = 100_000
 
 
-def linked(fixed: Path, whole: Path) -> list[Path]:
-    """Where links below a path lead, of a folder or of what a wildcard matches.
+def no_way_out(folder: Path, roots: Sequence[Path]) -> None:
+    """Look at all links below a folder, and below the folders that they lead to.  Raises Outside.
 
     The engine follows links: a link below a root is a way out of it.
     """
-    if fixed == whole and not fixed.is_dir():
-        return []
-    out: list[Path] = []
-    for count, one in enumerate(fixed.rglob("*")):
-        if count > MOST:
-            raise Outside(f"has more than {MOST} files below it: name a narrower path")
-        if one.is_symlink():
-            out.append(one.resolve())
-    return out
+    count, seen, left = 0, {str(folder)}, [str(folder)]
+    while left:
+        # What this user cannot list, the engine cannot either.
+        with suppress(OSError), os.scandir(left.pop()) as entries:
+            for one in entries:
+                count += 1
+                if count > MOST:
+                    raise Outside(f"has more than {MOST} files below it: name a narrower path")
+                if one.is_symlink():
+                    real = os.path.realpath(one.path)
+                    if not within(Path(real), roots):
+                        raise Outside(f"leads through a link out of the roots, to {real}")
+                    if real not in seen and os.path.isdir(real):
+                        seen.add(real)
+                        left.append(real)
+                elif one.is_dir(follow_symlinks=False) and one.path not in seen:
+                    seen.add(one.path)
+                    left.append(one.path)
+
+
+def within(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path == root or root in path.parents for root in roots)
 
 
 def below(path: str, root: str) -> bool:
