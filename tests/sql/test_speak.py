@@ -254,3 +254,23 @@ def test_any_bytes_are_an_answer_or_broken(body: bytes) -> None:
 @pytest.mark.slow
 def test_a_long_prompt() -> None:
     assert len(asked("ai_summarize(s)", "x" * 100_000)["messages"][-1]["content"]) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ('{"summary": "The cat sat on the ma', "The cat sat on the …"),
+        ('{ "summary" : "A \\"quoted\\" word and mo', 'A "quoted" word and …'),
+        ('{"summary": "one', None),
+        ('{"summary": "ends in an escape \\', None),
+        ('{"summ', None),
+    ],
+)
+def test_a_summary_that_runs_on_is_cut_at_a_word(said: str, value: str | None) -> None:
+    speaks = speaking("ai_summarize(s, 5)")
+    answer = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+    if value is None:
+        with pytest.raises(BrokenAnswer):
+            speaks.answer(answer)
+    else:
+        assert speaks.answer(answer) == value

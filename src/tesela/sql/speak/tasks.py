@@ -3,6 +3,7 @@
 The schema is what lets a small model obey: a label can only be one of the labels.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ LANGUAGES = {
     "es": "Spanish", "th": "Thai",
 }  # fmt: skip
 Constants = dict[str, Any]
+MAY_END = frozenset({"ai_summarize"})
+"""A summary that runs on is cut at the length that was asked for; of a translation, a part would be wrong."""
+_BEGUN = re.compile(r'\s*\{\s*"\w+"\s*:\s*"((?:[^"\\]|\\.)*)$', re.DOTALL)
 
 
 class Held:
@@ -41,6 +45,7 @@ class Held:
         self._instruct = instruct
         self._value = value
         self._tokens = tokens
+        self._may_end = site.function in MAY_END
         self._format = {
             "type": "json_schema",
             "json_schema": {"name": site.function, "schema": schema(site.constants), "strict": True},
@@ -70,10 +75,24 @@ class Held:
             if isinstance(found, dict):
                 return self._value(self._constants, found)
         except msgspec.DecodeError as exc:
+            cut = self._cut(said)
+            if cut is not None:
+                return cut
             raise broken(f"the model's answer was cut short or is not JSON: {exc}", said) from exc
         except (KeyError, TypeError, ValueError) as exc:
             raise broken("the model's answer is not of the form that was asked for", said) from exc
         raise broken("the model's answer is not of the form that was asked for", said)
+
+    def _cut(self, said: str) -> str | None:
+        """What there is of a text that may end anywhere, up to its last whole word; None for all others."""
+        begun = _BEGUN.match(said) if self._may_end else None
+        if begun is None or " " not in begun[1].strip():
+            return None
+        try:
+            found: str = msgspec.json.decode(f'"{begun[1]}"', type=str)
+        except msgspec.DecodeError:
+            return None
+        return found.strip().rpartition(" ")[0] + " …"
 
     def join(self, bodies: Sequence[bytes]) -> bytes:
         [body] = bodies
@@ -187,7 +206,10 @@ def _grammar(constants: Constants, row: Sequence[Any]) -> str:
 
 def _mask(constants: Constants, row: Sequence[Any]) -> str:
     what = ", ".join(constants["labels"])
-    return f"Copy the user's text, with every {what} in it replaced by [MASKED]. Change nothing else."
+    return (
+        f"Copy the user's text, with every {what} in it replaced by [MASKED]. Change nothing else. "
+        "Example: 'Ann Lee wrote from ann@lee.org.' becomes '[MASKED] wrote from [MASKED].'"
+    )
 
 
 class Generated:
