@@ -139,3 +139,5 @@ SELECT current_user() AS me
 DROP TABLE gold
 ;
 DROP TABLE IF EXISTS gold
+;
+SELECT path, length FROM read_files('{data}/img', format => 'binaryFile')

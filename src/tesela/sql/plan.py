@@ -15,6 +15,7 @@ from tesela.sql.dialect.commands import command
 from tesela.sql.dialect.files import read_files
 from tesela.sql.dialect.parameters import bind
 from tesela.sql.dialect.reading import Statement
+from tesela.sql.dialect.saying import say_where
 from tesela.sql.dialect.tables import Tables
 from tesela.sql.plan_groups import grouped
 from tesela.sql.plan_lift import lift
@@ -51,7 +52,7 @@ def plan(
     tree = tables.special(tree)
     if tables.local is not None:
         return Plan(sql="", kind="other", local=tables.local)
-    tables.say_where(tree, user)
+    say_where(tree, settings, catalog, schema, user)
     sources = read_files(statement, tree, tag, settings)
     tables.resolve(tree)
     if tables.local is not None:

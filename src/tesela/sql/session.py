@@ -20,6 +20,7 @@ from tesela.sql import udf
 from tesela.sql.arrow import arrow
 from tesela.sql.failures import failure
 from tesela.sql.site import Local, Plan, PlanSettings, Site
+from tesela.sql.sources import attach
 from tesela.sql.sparktypes import spark_type
 
 if TYPE_CHECKING:
@@ -100,10 +101,7 @@ class Rows:
     def begin(self) -> None:
         with self._tagged():
             for source in self._plan.sources:
-                reader = self._spark.read.format(source.format).options(**source.options)
-                if source.schema:
-                    reader = reader.schema(source.schema)
-                reader.load(list(source.paths)).createOrReplaceTempView(source.view)
+                attach(self._spark, source)
             for one in self._plan.before:
                 self._spark.sql(one)
             if self._plan.local is not None:

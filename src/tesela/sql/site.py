@@ -44,13 +44,14 @@ class Site(Struct, frozen=True):
 
 
 class Source(Struct, frozen=True):
-    """Files that a statement reads, made a temporary view of the session before it runs."""
+    """Files that a statement reads, made a temporary view of its session.  `sail` says that Sail reads them."""
 
     view: str
     format: str
     paths: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     schema: str = ""
+    sail: bool = False
 
 
 class Local(Struct, frozen=True):

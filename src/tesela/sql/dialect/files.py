@@ -83,7 +83,8 @@ def _source(statement: Statement, node: exp.Expr, view: str, settings: PlanSetti
         options[OPTIONS[name]] = value
     if schema:
         options.pop("inferSchema", None)
-    return Source(view, kind, (checked(statement, node, path, settings),), options, schema)
+    where = checked(statement, node, path, settings)
+    return Source(view, kind, (where,), options, schema, sail=settings.engine == "sail")
 
 
 def guessed(path: str) -> str | None:

@@ -20,6 +20,10 @@ REMOTE = frozenset(
 )
 
 
+S3 = frozenset({"s3", "s3a", "s3n"})
+"""Names of one and the same store."""
+
+
 class Outside(ValueError):
     """The path does not lie below a root; the message is the rest of a sentence that begins with the path."""
 
@@ -46,13 +50,26 @@ def _with_scheme(path: str, settings: PlanSettings) -> str:
         raise Outside(f"begins with {scheme}:, which is no file system that is read here")
     if "?" in path or "#" in path or "%" in path or "\\" in path or "@" in parts.netloc.rpartition("@")[0]:
         raise Outside("has characters that a path in an object store cannot have here: one of ? # % \\")
+    if "{" in path:
+        # An engine spells the alternatives out before it reads the path: {..,x} is a way up.
+        raise Outside("has braces, which match several paths: read them one by one")
     if any(part in ("..", ".") for part in parts.path.split("/")):
         raise Outside("has .. in it: name the place itself")
     plain = f"{scheme}://{parts.netloc}{posixpath.normpath(parts.path) if parts.path else ''}"
     for root in settings.roots:
-        if _SCHEME.match(root) and below(plain, root.rstrip("/")):
+        if _SCHEME.match(root) and below(one_scheme(plain), one_scheme(root.rstrip("/"))):
             return plain
     raise Outside(told(settings))
+
+
+def in_store(path: str) -> bool:
+    """Whether it is a URL of an object store."""
+    return bool(_SCHEME.match(path)) and urlsplit(path).scheme.lower() in REMOTE
+
+
+def one_scheme(url: str) -> str:
+    scheme, colon, rest = url.partition(":")
+    return f"s3{colon}{rest}" if scheme.lower() in S3 else url
 
 
 def _local(path: str, settings: PlanSettings) -> str:

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from tesela.errors import StatementError
 from tesela.sql.dialect.files import FORMATS, checked
+from tesela.sql.dialect.paths import GLOB, in_store
 from tesela.sql.dialect.reading import Statement
 from tesela.sql.site import Local, PlanSettings
 
@@ -191,7 +192,8 @@ class Tables:
         if self._settings.remote and not by_path:
             return
         if by_path:
-            raise self.wrong(target, "files are not written by path: name a table, it is kept in the warehouse folder")
+            self._write_by_path(tree, target, db)
+            return
         folder = self._folder(target)
         there = (folder / "_delta_log").is_dir()
         path = str(folder.parent.resolve() / folder.name)
@@ -202,9 +204,36 @@ class Tables:
                 target, f"the table {self._full(target)} does not exist", "TABLE_OR_VIEW_NOT_FOUND", "42P01"
             )
         else:
-            self.before = (
-                f"CREATE TABLE {self._attached} USING delta LOCATION {exp.Literal.string(path).sql('spark')}",
+            self._attach(path)
+        self._written_as(target)
+
+    def _write_by_path(self, tree: exp.Expr, target: exp.Table, db: str) -> None:
+        """A Delta table in an object store has no name here: its path is its name."""
+        if db != "delta" or not in_store(target.name) or GLOB.search(target.name):
+            raise self.wrong(
+                target,
+                "files are not written by path: name a table, it is kept in the warehouse folder; only Delta tables in "
+                "an object store are written so, as delta.`s3://…`",
             )
+        path = checked(self._statement, target, target.name, self._settings)
+        if self._settings.remote:
+            target.set("this", exp.to_identifier(path, quoted=True))
+            return
+        if isinstance(tree, exp.Create):
+            replaces = bool(tree.args.get("replace"))
+            if replaces and (isinstance(tree.this, exp.Schema) or not isinstance(tree.expression, exp.Query)):
+                raise self.wrong(target, "CREATE OR REPLACE of a path takes the new rows with it: write AS SELECT …")
+            self._create(tree, target, path, replaces)
+            # What a failed statement leaves there is not in the table's log.
+            self.folders = ()
+        else:
+            self._attach(path)
+        self._written_as(target)
+
+    def _attach(self, path: str) -> None:
+        self.before = (f"CREATE TABLE {self._attached} USING delta LOCATION {exp.Literal.string(path).sql('spark')}",)
+
+    def _written_as(self, target: exp.Table) -> None:
         self.after = (f"DROP TABLE IF EXISTS {self._attached}",)
         target.replace(exp.Table(this=exp.to_identifier(self._attached)))
 
@@ -251,28 +280,6 @@ class Tables:
                 raise self.wrong(tree, "only DESCRIBE of a table is run here: write DESCRIBE name")
             return exp.select("*").from_(tree.this.copy()).limit(0)
         return tree
-
-    def say_where(self, tree: exp.Expr, user: str) -> None:
-        """current_catalog() and its like become what they say, and a pivot's column what both engines read."""
-        said = {
-            exp.CurrentCatalog: ("current_catalog()", self._catalog),
-            exp.CurrentSchema: ("current_schema()", self._schema),
-            exp.CurrentDatabase: ("current_database()", self._schema),
-            exp.CurrentUser: ("current_user()", user),
-            exp.SessionUser: ("session_user()", user),
-        }
-        for node in list(tree.find_all(*said)):
-            name, text = said[type(node)]
-            if self._settings.remote and type(node) not in (exp.CurrentUser, exp.SessionUser):
-                node.replace(exp.Anonymous(this=name.removesuffix("()")))
-                continue
-            literal: exp.Expr = exp.Literal.string(text)
-            shown = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
-            node.replace(exp.alias_(literal, name, quoted=True) if shown else literal)
-        for pivot in tree.find_all(exp.Pivot):
-            for one in pivot.args.get("fields") or []:
-                if isinstance(one, exp.In) and isinstance(one.this, exp.Column):
-                    one.this.replace(exp.Paren(this=one.this.copy()))
 
     def _drop(self, tree: exp.Drop) -> None:
         named = tree.args.get("tables") or [tree.this]
