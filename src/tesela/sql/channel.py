@@ -12,6 +12,9 @@ OPTIONS = [
     ("grpc.client_idle_timeout_ms", 2**31 - 1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.default_authority", "localhost"),
+    # There is no distance to bridge: what is sent ahead of the reader only takes memory.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
 ]
 
 
