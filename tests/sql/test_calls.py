@@ -97,14 +97,15 @@ class World:
 
     def begin(
         self, owner: Owner = ANN, *, batch: int = 1, failing: bool = True, mode: Any = "keep", most: int = 64,
-        served: str = "v1",
+        served: str = "v1", lasting: bool = False,
     ) -> tuple[str, str]:  # fmt: skip
         """(the statement's id, its ticket)."""
         self.count += 1
         id = f"s{self.count}"
         value = "STRING" if failing else "STRUCT<result: STRING, errorMessage: STRING>"
         site = Site("u", "ai_query", "chat", Task.CHAT, "STRING", value, fail_on_error=failing, position=(1, 8))
-        return id, self.calls.begin(id, owner, [Asked(site, Echo(batch), served)], mode, most)["u"]
+        asked = [Asked(site, Echo(batch), served)]
+        return id, self.calls.begin(id, owner, asked, mode, most, lasting=lasting)["u"]
 
     async def ask(self, *texts: str | None, **more: Any) -> list[Any]:
         _, ticket = self.begin(**more)
@@ -166,6 +167,31 @@ async def test_answers_are_their_owners_and_of_one_configuration(tmp_path: Path)
     for more in ({}, {"owner": BOB}, {"served": "v2"}):
         await world.ask("a", **more)
     assert [owner for owner, _, _ in world.endpoint.seen] == ["ann", "bob", "ann"]
+    await world.close()
+
+
+@played
+async def test_an_error_ends_a_run_of_a_lasting_statement_and_not_the_statement(tmp_path: Path) -> None:
+    world = World(tmp_path, 200, 400)
+    id, ticket = world.begin(lasting=True, most=1)
+    asking = [asyncio.create_task(world.calls.rows(ticket, [(text,)])) for text in ("a", "b", "c")]
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(found[1], StatementError)
+    assert isinstance(found[2], StatementError), "nothing more is sent in that run"
+    assert await world.calls.rows(ticket, [("a",), ("b",), ("c",)]) == ["A", "B", "C"]
+    assert world.endpoint.asked == ["a", "b", "b", "c"]
+    world.calls.rest(id)
+    assert await world.calls.rows(ticket, [("a",)]) == ["A"], "it was kept"
+    assert len(world.endpoint.seen) == 4
+    _, other = world.begin()
+    world.endpoint.statuses = [400]
+    for _ in range(2):
+        with pytest.raises(StatementError):
+            await world.calls.rows(other, [("d",)])
+    assert world.endpoint.asked.count("d") == 1, "another one is over with its first error"
+    world.calls.end(id)
+    with pytest.raises(InvalidRequest, match="run it again"):
+        await world.calls.rows(ticket, [("a",)])
     await world.close()
 
 

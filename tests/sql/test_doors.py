@@ -84,6 +84,8 @@ def test_parameters(sql: Sql) -> None:
     assert sql.rows("SELECT :text AS a, :n + 1 AS b, :none AS c", parameters=parameters) == [["it's", "4", None]]
     with pytest.raises(Failed, match="missing"):
         sql.run("SELECT :missing")
+    unnamed = [{"name": None, "value": "7", "type": "INT"}, {"value": "b"}]
+    assert sql.rows("SELECT ? + 1 AS a, ? AS b", parameters=unnamed) == [["8", "b"]]
 
 
 @pytest.mark.parametrize("format", ["ARROW_STREAM", "JSON_ARRAY", "CSV"])
@@ -178,7 +180,7 @@ def test_what_does_not_fit_inline_says_what_to_do(sql: Sql) -> None:
         ({"wait_timeout": "51s"}, "wait_timeout"),
         ({"wait_timeout": "soon"}, "wait_timeout"),
         ({"row_limit": 0}, "row_limit"),
-        ({"parameters": [{"value": "1"}]}, "parameters"),
+        ({"parameters": [{"name": 1, "value": "1"}]}, "parameters"),
         ({"disposition": "SOMEWHERE"}, "disposition"),
     ],
 )

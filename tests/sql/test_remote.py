@@ -14,7 +14,7 @@ from tests.sql.spark import SERVICES, spark_server
 from tests.system.processes import Served
 
 import tesela
-from tesela.errors import UpstreamRejected
+from tesela.errors import StatementError
 from tesela.sql import register
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -116,8 +116,25 @@ def test_a_users_own_session_understands_ai_query(own: Any, upstream: Upstream) 
     assert own.sql("SELECT :n AS x, ai_query('chat', :s) AS y", args={"n": 3, "s": "p"}).collect()[0].y == "<p>"
 
 
+def test_frames_in_braces_and_tables_of_the_session(own: Any, upstream: Upstream) -> None:
+    frame = own.createDataFrame([(1, "f1"), (2, None)], ["i", "s"])
+    found = own.sql("SELECT i, ai_query('chat', s) AS a FROM {frame} WHERE i < {n} ORDER BY i", frame=frame, n=3)
+    assert [row.a for row in found.collect()] == ["<f1>", None]
+    upstream.asked.clear()
+    own.sql("CREATE OR REPLACE TEMPORARY VIEW many AS SELECT id AS i, 'm' || id AS s FROM range(5000)")
+    case = own.sql("SELECT CASE WHEN i = 3 THEN ai_query('chat', s) ELSE 'no' END AS a FROM many WHERE i < 10")
+    assert [row.a for row in case.collect()].count("<m3>") == 1
+    assert upstream.asked.total() == 1
+    own.sql("SELECT ai_query('chat', s) AS a FROM many").head(1)
+    assert upstream.asked.total() <= 1 + 2 * 256, "a batch for each of two tasks"
+    own.sql("CREATE TABLE kept USING parquet AS SELECT ai_query('chat', s) AS a FROM many WHERE i < 4")
+    assert own.sql("SELECT count(a) AS n FROM kept").collect()[0].n == 4
+    own.sql("EXPLAIN SELECT ai_query('chat', 'never' || i) FROM many").collect()
+    assert "never1" not in upstream.asked
+
+
 def test_what_is_wrong_is_said_before_anything_runs(own: Any) -> None:
-    with pytest.raises(UpstreamRejected, match="'nowhere' does not exist"):
+    with pytest.raises(StatementError, match="'nowhere' does not exist"):
         own.sql("SELECT ai_query('nowhere', 'x')")
 
 
@@ -128,7 +145,10 @@ sys.path.append(sys.argv[2])
 from pyspark.sql import SparkSession
 import tesela.sql
 spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+tesela.sql.register(spark, sys.argv[3], sys.argv[4]).close()
 tesela.sql.register(spark, sys.argv[3], sys.argv[4])
+frame = spark.createDataFrame([("f",)], ["s"])
+assert spark.sql("SELECT ai_query('chat', s) AS a FROM {frame}", frame=frame).collect()[0].a == "<f>"
 print([row.a for row in spark.sql("SELECT ai_query('chat', 'c' || id) AS a FROM range(2) ORDER BY id").collect()])
 """
 

@@ -83,7 +83,7 @@ class Answer:
             told(self.progress)
         status = self._found["status"]
         if status["state"] == "FAILED":
-            raise _failure(status.get("error", {}))
+            raise failure(status.get("error", {}))
         if status["state"] != "SUCCEEDED":
             raise StatementCanceled("the statement was canceled; what was answered is kept")
         return self
@@ -266,7 +266,7 @@ def _typed(value: Any) -> tuple[str, str | None]:
     raise InvalidRequest(f"a parameter cannot be a {type(value).__name__}: give a number, text, date or None")
 
 
-def _failure(error: Mapping[str, Any]) -> StatementError:
+def failure(error: Mapping[str, Any]) -> StatementError:
     line, column = error.get("line"), error.get("column")
     return StatementError(
         str(error.get("message", "the statement failed")),

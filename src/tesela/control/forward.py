@@ -47,7 +47,7 @@ async def forward(request: Request, socket: str, said: Mapping[str, str], most_b
         writer.write((speaking.send(head) or b"") + (speaking.send(h11.Data(data=body)) or b""))
         writer.write(speaking.send(h11.EndOfMessage()) or b"")
         await writer.drain()
-        event = await _next(speaking, reader)
+        event = await _first(request, speaking, reader)
     except (OSError, h11.ProtocolError) as exc:
         writer.close()
         raise gone from exc
@@ -72,6 +72,25 @@ async def forward(request: Request, socket: str, said: Mapping[str, str], most_b
                 await writer.wait_closed()
 
     return StreamingResponse(rest(), event.status_code, headers=kept)
+
+
+async def _first(request: Request, speaking: Any, reader: asyncio.StreamReader) -> Any:
+    """The head of the answer.  A caller who leaves before is not waited for: the other side sees it, too."""
+    answer = asyncio.ensure_future(_next(speaking, reader))
+    left = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        raise RequestTimeout("the caller left before there was an answer")
+    finally:
+        left.cancel()
+        answer.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _next(speaking: Any, reader: asyncio.StreamReader) -> Any:

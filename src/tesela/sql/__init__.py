@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tesela.client.statements import Answers, Connection
-    from tesela.sql.register import Registered
+    from tesela.sql.own import Registered
 
 
 def register(
@@ -12,13 +12,14 @@ def register(
 ) -> "Registered":
     """Let `spark.sql` of this session understand ai_query and its siblings; their calls go through the server.
 
-    `spark` is a session of Spark 4.1 or newer, whose workers reach the server.  Model answers are kept and used again
-    unless `answers` says otherwise.
+    `spark` is a session of Spark 4.1 or newer, with Spark Connect or without, whose workers reach the server; other
+    statements are its own as before.  Model answers are kept and used again unless `answers` says otherwise, because
+    Spark computes a frame anew each time that it is looked at.  What this gives back takes them out again: `close()`.
     """
     import os
 
     from tesela.client import remote
-    from tesela.sql.register import Registered
+    from tesela.sql.own import Registered
 
     server = remote.connect(
         host or os.environ.get("DATABRICKS_HOST"), token or os.environ.get("DATABRICKS_TOKEN"), os.environ

@@ -3,9 +3,10 @@
 The other half of `tesela.sql.udf`.
 """
 
+import asyncio
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from tesela.wire import problem
 PATHS = ("/batches", "/api/2.0/sql/batches")
 MOST_BYTES = 512 * 1024 * 1024
 MEDIA = "application/vnd.apache.arrow.stream"
+Found = TypeVar("Found")
 
 
 class Batches:
@@ -38,11 +40,30 @@ class Batches:
         ticket = asked.headers.get("x-tesela-ticket", "")
         try:
             returns = self._calls.returns(ticket)
-            values = await self._calls.rows(ticket, rows(bytes(body)))
+            values = await unless_left(asked, self._calls.rows(ticket, rows(bytes(body))))
             return Response(encoded(values, returns), media_type=MEDIA)
         except TeselaError as error:
             # Statuses are for the engine's client, which repeats nothing: the calls have.
             return Response(problem.body(error), 400, media_type="application/json")
+
+
+async def unless_left(asked: Request, work: Coroutine[Any, Any, Found]) -> Found:
+    """The outcome of `work`, which is given up when the engine does not want it any more: it was interrupted, or its
+    LIMIT is reached.  Raises InvalidRequest then, which nobody hears."""
+    task, left = asyncio.ensure_future(work), asyncio.ensure_future(_left(asked))
+    try:
+        await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise InvalidRequest("the engine left before its rows were answered")
+    finally:
+        left.cancel()
+        task.cancel()
+
+
+async def _left(asked: Request) -> None:
+    while (await asked.receive())["type"] != "http.disconnect":
+        pass
 
 
 def rows(body: bytes) -> Sequence[tuple[Any, ...]]:

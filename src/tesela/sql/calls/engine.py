@@ -44,9 +44,12 @@ class Calls:
         self._tickets: dict[str, tuple[Statement, Asked]] = {}
         self._under_way: UnderWay = {}
 
-    def begin(self, id: str, owner: Owner, sites: Sequence[Asked], mode: Mode, most: int) -> dict[str, str]:
-        """A ticket for each site, by its UDF: whoever has it may ask for this statement, and for nothing else."""
-        statement = self._statements[id] = Statement(id, owner, mode, most, self._under_way)
+    def begin(
+        self, id: str, owner: Owner, sites: Sequence[Asked], mode: Mode, most: int, *, lasting: bool = False
+    ) -> dict[str, str]:
+        """A ticket for each site, by its UDF: whoever has it may ask for this statement, and for nothing else.
+        A `lasting` one may be asked for again after an error."""
+        statement = self._statements[id] = Statement(id, owner, mode, most, self._under_way, lasting=lasting)
         out = {}
         for asked in sites:
             ticket = token_urlsafe(24)
@@ -70,6 +73,12 @@ class Calls:
         if statement is not None:
             statement.stop(StatementCanceled("the statement was canceled; what was answered is kept"))
 
+    def rest(self, id: str) -> None:
+        """Nobody has asked for a lasting statement for a while."""
+        statement = self._statements.get(id)
+        if statement is not None:
+            statement.rest()
+
     def end(self, id: str) -> Progress | None:
         """The statement is over: its tickets are worth nothing from here on."""
         statement = self._statements.pop(id, None)
@@ -91,6 +100,8 @@ class Calls:
         """
         statement, asked = self._find(ticket)
         if statement.ended is not None:
+            statement.begin_again()
+        if statement.ended is not None:
             raise statement.ended
         task = asyncio.ensure_future(Batch(statement, asked, self._keeping, self._paid).answers(rows))
         statement.tasks.add(task)
@@ -110,7 +121,10 @@ class Calls:
     def _find(self, ticket: str) -> tuple[Statement, Asked]:
         found = self._tickets.get(ticket)
         if found is None:
-            raise InvalidRequest("the statement that this call belongs to is over")
+            raise InvalidRequest(
+                "the statement that this call belongs to is over: run it again; what was answered is kept where "
+                "answers are kept"
+            )
         return found
 
     async def _paid(self, statement: Statement, asked: Asked, body: bytes) -> bytes:

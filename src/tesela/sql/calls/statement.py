@@ -37,11 +37,16 @@ class Recent:
 
 
 class Statement:
-    def __init__(self, id: str, owner: Owner, mode: Mode, most: int, shared: UnderWay) -> None:
+    """`lasting` is one that may be run many times, by an engine that is somebody else's: an error ends a run of it."""
+
+    def __init__(
+        self, id: str, owner: Owner, mode: Mode, most: int, shared: UnderWay, *, lasting: bool = False
+    ) -> None:
         self.id = id
         self.owner = owner
         self.mode = mode
         self.most = most
+        self.lasting = lasting
         self.turns = Turns(most)
         self.progress = Progress()
         self.recent = Recent()
@@ -59,3 +64,12 @@ class Statement:
         self.turns.end(why)
         for task in list(self.tasks):
             task.cancel()
+
+    def begin_again(self) -> None:
+        """After an error, when all that it stopped has stopped."""
+        if self.lasting and not self.tasks:
+            self.turns = Turns(self.most)
+
+    def rest(self) -> None:
+        """Nobody asks at the moment: let go of what only saves time."""
+        self.recent = Recent()

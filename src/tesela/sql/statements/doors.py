@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from tesela.errors import InvalidRequest, PathNotFound, PermissionDenied, TeselaError, TooLarge
+from tesela.errors import InvalidRequest, PathNotFound, PermissionDenied, StatementError, TeselaError, TooLarge
 from tesela.sql.calls.values import Owner
 from tesela.sql.statements import links, request, shape
 from tesela.sql.statements.life import Statements
@@ -26,6 +26,7 @@ from tesela.sql.statements.plans import Plans
 from tesela.sql.statements.record import Record
 from tesela.sql.statements.request import MOST_TEXT
 from tesela.sql.statements.sessions import Sessions
+from tesela.sql.statements.trouble import trouble_of
 from tesela.wire import problem
 from tesela.wire.document import decode, encode, value
 
@@ -183,10 +184,17 @@ class Doors:
     # ------------------------------------------------------------- plans
 
     async def plan(self, asked: Request) -> Response:
+        """A statement that is wrong is told as one that failed, like those that run here."""
         caller = self.caller(asked)
-        wanted = request.read(await body(asked))
-        id, planned, sites = await asyncio.to_thread(self._plans.look, caller.owner, wanted)
-        return json(self._plans.begin(caller.owner, id, planned, sites, wanted))
+        sent = await body(asked)
+        wanted, engine = request.read(sent), value(decode(sent), "engine")
+        if engine not in (None, "spark", "sail"):
+            raise InvalidRequest("engine: it is spark or sail", param="engine")
+        try:
+            looked = await asyncio.to_thread(self._plans.look, caller.owner, wanted, engine or "spark")
+        except StatementError as exc:
+            return json({"status": {"state": "FAILED", **shape.failure(trouble_of("", exc, None))}})
+        return json(self._plans.begin(caller.owner, looked, wanted))
 
     async def end_plan(self, asked: Request) -> Response:
         self._plans.end(self.caller(asked).owner.id, asked.path_params["id"])

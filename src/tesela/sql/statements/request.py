@@ -22,7 +22,7 @@ _SECONDS = re.compile(r"(\d+)s")
 
 
 class _Parameter(Struct, frozen=True):
-    name: Annotated[str, Meta(min_length=1)]
+    name: str | None = None
     value: str | int | float | bool | None = None
     type: str | None = None
 
@@ -119,4 +119,4 @@ def _parameter(one: _Parameter) -> Parameter:
     value = one.value
     if isinstance(value, bool):
         value = "true" if value else "false"
-    return Parameter(one.name, None if value is None else str(value), one.type or "STRING")
+    return Parameter(one.name or "", None if value is None else str(value), one.type or "STRING")

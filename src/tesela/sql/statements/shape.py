@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Raw
 
 from tesela.sql.statements.chunks import Chunk
-from tesela.sql.statements.record import Manifest, Record
+from tesela.sql.statements.record import Manifest, Record, Trouble
 
 Json = dict[str, Any]
 Link = Callable[[int], tuple[str, int]]
@@ -28,19 +28,22 @@ def statement(record: Record, progress: Json, result: Json | None) -> Json:
 
 
 def status(record: Record) -> Json:
-    out: Json = {"state": record.state}
-    trouble = record.trouble
-    if trouble is not None:
-        message = trouble.message
-        if trouble.line is not None and "(line " not in message:
-            message += f" (line {trouble.line}, column {trouble.column})"
-        out["error"] = {"error_code": trouble.code, "message": message}
-        if trouble.error_class:
-            out["error"]["error_class"] = trouble.error_class
-        if trouble.sql_state:
-            out["sql_state"] = out["error"]["sql_state"] = trouble.sql_state
-        if trouble.line is not None:
-            out["error"] |= {"line": trouble.line, "column": trouble.column}
+    return {"state": record.state, **(failure(record.trouble) if record.trouble is not None else {})}
+
+
+def failure(trouble: Trouble) -> Json:
+    """What a status says of why a statement failed."""
+    message = trouble.message
+    if trouble.line is not None and "(line " not in message:
+        message += f" (line {trouble.line}, column {trouble.column})"
+    error: Json = {"error_code": trouble.code, "message": message}
+    out: Json = {"error": error}
+    if trouble.error_class:
+        error["error_class"] = trouble.error_class
+    if trouble.sql_state:
+        out["sql_state"] = error["sql_state"] = trouble.sql_state
+    if trouble.line is not None:
+        error |= {"line": trouble.line, "column": trouble.column}
     return out
 
 
