@@ -318,7 +318,7 @@ async def test_errors_of_rows_where_they_may_fail(tmp_path: Path) -> None:
     assert found[1:3] == [{"result": "B", "errorMessage": None}, {"result": None, "errorMessage": None}]
     assert found[0]["result"] is None
     assert "status 400" in found[0]["errorMessage"]
-    assert found[3] == {"result": None, "errorMessage": "the model did not keep to the form"}
+    assert found[3] == {"result": None, "errorMessage": "the model did not keep to the form; it said: BROKEN"}
     before = len(world.endpoint.seen)
     again = await world.ask("a", "b", "broken", failing=False)
     assert again[0] == {"result": "A", "errorMessage": None}, "an error is not kept as an answer"

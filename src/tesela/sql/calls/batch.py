@@ -17,6 +17,8 @@ from tesela.sql.calls.statement import Statement
 from tesela.sql.calls.values import Asked
 from tesela.sql.speak.base import BrokenAnswer, Speaker
 
+RAW = 10_000
+"""Characters of a broken answer that are shown."""
 SLICE = 512
 """Rows that are looked at before others in the loop have their turn."""
 
@@ -201,7 +203,7 @@ class Batch:
             if failing:
                 raise
             self._statement.progress.failed += 1
-            return {"result": None, "errorMessage": error.message}
+            return {"result": None, "errorMessage": said(error)}
         return value if failing else {"result": value, "errorMessage": None}
 
     def _let_go(self) -> None:
@@ -217,6 +219,12 @@ class _Ours(_GivenUp):
     def __init__(self, why: BaseException) -> None:
         super().__init__()
         self.why = why
+
+
+def said(error: StatementError | BrokenAnswer) -> str:
+    """With what the model did say: it was paid for, and may be of use."""
+    raw = error.raw.strip() if isinstance(error, BrokenAnswer) else ""
+    return f"{error.message}; it said: {raw[:RAW]}" if raw else error.message
 
 
 def _reads(speaker: Speaker, answer: bytes) -> bool:

@@ -130,10 +130,12 @@ class Calls:
     async def _paid(self, statement: Statement, asked: Asked, body: bytes) -> bytes:
         """The endpoint's answer with status 200.  Raises StatementError with its own words for everything final."""
         progress, turns, site = statement.progress, statement.turns, asked.site
+        clock = asyncio.get_running_loop().time
         made = 0
         while True:
             await turns.take()
             progress.under_way = turns.under_way
+            began = clock()
             try:
                 reply = await self._send(statement.owner, site.endpoint, body)
             finally:
@@ -143,7 +145,7 @@ class Calls:
             if reply.status in again.LOADED:
                 limit.refused(turns.limit, turns.under_way)
             else:
-                limit.answered(turns.limit)
+                limit.answered(turns.limit, clock() - began)
             if reply.status == 200:
                 count(progress, reply.body)
                 return reply.body
