@@ -23,6 +23,7 @@ PRINTS = {
     "databricks_sdk_query.py": r"ended by: (stop|length) - served by: \S+\n2 vectors of \d+ dimensions\n(.+ READY\n)+$",
     "databricks_sdk_create_endpoint.py": r"^example-endpoint READY\n\S.*\none 90 %\ntwo 10 %\n$",
     "databricks_sdk_oauth.py": r"^signed in as: example-robot\n\S",
+    "databricks_sdk_sql.py": r"^\['name', 'answer'\]\nAna - \S.*\nBen - \S",
     "mlflow_deployments.py": r"2 vectors of \d+ dimensions\n[1-9]\d* endpoints\nllm/v1/embeddings\n$",
     "mlflow_gateway.py": r"\S.*\nllm/v1/chat\n[1-9]\d* endpoints\n$",
     "langchain_chat.py": r"\S.*\n[1-9]\d* tokens\n\S",
