@@ -141,3 +141,5 @@ DROP TABLE gold
 DROP TABLE IF EXISTS gold
 ;
 SELECT path, length FROM read_files('{data}/img', format => 'binaryFile')
+;
+SELECT current_timezone() AS z, CAST(TIMESTAMP'2024-02-29T23:30:00-05:00' AS STRING) AS t, unix_timestamp(TIMESTAMP'2024-01-01 00:00:00') AS u

@@ -226,7 +226,7 @@ def test_cancel_stops_sending_and_leaves_no_table(sql: Sql, upstream: Upstream) 
     try:
         text = "CREATE TABLE canceled AS SELECT id, ai_query('chat', 'cancel ' || id) AS a FROM range(2000)"
         found = sql.begin(text, wait_timeout="0s")
-        _until(lambda: len(upstream.asked) >= 10)
+        _until(lambda: len(upstream.asked) >= 5)
         assert sql.ask("POST", f"{STATEMENTS}/{found['statement_id']}/cancel", {})[0] == 200
         done = sql.wait(found)
         assert done["status"]["state"] == "CANCELED"
@@ -234,7 +234,7 @@ def test_cancel_stops_sending_and_leaves_no_table(sql: Sql, upstream: Upstream) 
     finally:
         upstream.gate.set()
     assert sent <= 64
-    with pytest.raises(Failed, match=r"not found|not there"):
+    with pytest.raises(Failed, match=r"not found|not there|does not exist"):
         sql.run("SELECT * FROM canceled")
     upstream.asked.clear()
     assert sql.run(text)["result"]["data_array"] == [["2000", "2000"]]

@@ -10,7 +10,7 @@ from tests.sql.engines import ENDPOINTS
 
 from tesela.sql.plan import plan
 from tesela.sql.site import PlanSettings, Site
-from tesela.sql.speak.base import BrokenAnswer, Speaker
+from tesela.sql.speak.base import BrokenAnswer, Speaker, Unaskable
 from tesela.sql.speak.speaker import speaker
 
 SETTINGS = PlanSettings(warehouse="/nowhere", endpoints={"default": "chat", "llm/v1/embeddings": "emb"})
@@ -50,7 +50,7 @@ def test_a_struct_is_the_request_itself() -> None:
     assert asked("ai_query('chat', r)", {"messages": [{"role": "system", "content": "x"}], "seed": None}) == {
         "messages": [{"role": "system", "content": "x"}]
     }
-    with pytest.raises(BrokenAnswer, match="'model'"):
+    with pytest.raises(Unaskable, match="'model'"):
         asked("ai_query('chat', r)", {"model": "x"})
 
 
@@ -70,7 +70,7 @@ def test_a_similarity_to_null_asks_nothing() -> None:
 def test_numbers_are_their_text_and_bytes_are_not() -> None:
     assert asked("ai_gen(s)", 5) == asked("ai_gen(s)", "5")
     assert asked("ai_gen(s)", True) == asked("ai_gen(s)", "true")
-    with pytest.raises(BrokenAnswer, match="CAST"):
+    with pytest.raises(Unaskable, match="CAST"):
         asked("ai_gen(s)", b"x")
 
 
@@ -83,7 +83,7 @@ def test_files_become_data_urls(start: bytes, media: str) -> None:
 
 def test_files_that_are_no_images() -> None:
     for wrong in (b"GIF89a", b"", "text"):
-        with pytest.raises(BrokenAnswer, match="files must be"):
+        with pytest.raises(Unaskable, match="files must be"):
             asked("ai_query('chat', s, files => f)", "what?", wrong)
     assert asked("ai_query('chat', s, files => f)", "x", None) == {"messages": [{"role": "user", "content": "x"}]}
 

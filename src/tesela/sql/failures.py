@@ -7,14 +7,13 @@ import grpc
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 
 from tesela.errors import EngineError, StatementError, TeselaError
+from tesela.sql.sailwords import words
 
 _OURS = re.compile(r"\[TESELA\] (.*?)(?=\n|$)")
 _CLASS = re.compile(r"^\[([A-Z][A-Z0-9_.]*)\] ")
 _STATE = re.compile(r"SQLSTATE: ([0-9A-Z]{5})")
 _PLACE = re.compile(r"; line (\d+) pos (\d+)")
 _LONGEST = 2000
-NO_TABLE = re.compile(r"No commit files found in _delta_log|when no existing Delta metadata is present")
-"""What Sail says of a path that is read or written as a Delta table and is none."""
 
 
 def failure(exc: Exception, lost: Callable[[], str]) -> TeselaError:
@@ -29,10 +28,11 @@ def failure(exc: Exception, lost: Callable[[], str]) -> TeselaError:
         return EngineError(f"{told}; run the statement again: what was answered is kept")
     if isinstance(exc, TeselaError):
         return exc
-    if NO_TABLE.search(text):
-        told = "there is no Delta table at the path"
-        return StatementError(told, error_class="TABLE_OR_VIEW_NOT_FOUND", sql_state="42P01", position=None)
     found = _CLASS.match(text)
+    known = words(text) if found is None else None
+    if known is not None:
+        told, error_class, sql_state = known
+        return StatementError(first(told), error_class=error_class, sql_state=sql_state, position=None)
     state = _STATE.search(text)
     getter = getattr(exc, "getCondition", None)
     error_class = found[1] if found else (getter() or "" if getter is not None else "")

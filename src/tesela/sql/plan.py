@@ -15,6 +15,7 @@ from tesela.sql.dialect.commands import command
 from tesela.sql.dialect.files import read_files
 from tesela.sql.dialect.parameters import bind
 from tesela.sql.dialect.reading import Statement
+from tesela.sql.dialect.refused import emptied, refuse
 from tesela.sql.dialect.saying import say_where
 from tesela.sql.dialect.tables import Tables
 from tesela.sql.plan_groups import grouped
@@ -45,7 +46,8 @@ def plan(
     ours = command(statement, settings, catalog, schema)
     if ours is not None:
         return ours
-    tree = bind(statement, statement.tree(), parameters)
+    refuse(statement)
+    tree = emptied(bind(statement, statement.tree(), parameters))
     tables = Tables(statement, settings, catalog, schema, tag)
     tables.admit(tree)
     described = isinstance(tree, exp.Describe)
@@ -68,7 +70,7 @@ def plan(
         sql=statement.explain + written(written_tree),
         sites=sites.all,
         kind=kind_of(statement, tree),
-        sources=sources,
+        sources=tables.looks + sources,
         before=tables.before,
         after=tables.after,
         folders=tables.folders,

@@ -65,10 +65,11 @@ class SparkConnectSession:
         self.catalog, self.schema = catalog, schema
 
     def _prepare(self) -> None:
-        """What Apache Spark must be told once.  Sail has no such settings."""
-        if not self._prepared and self._settings.engine == "spark":
-            self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ROWS_A_BATCH))
+        """What an engine must be told once.  Left alone, Sail takes the machine's time zone."""
+        if not self._prepared:
             self._spark.conf.set("spark.sql.session.timeZone", "UTC")
+            if self._settings.engine == "spark":
+                self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ROWS_A_BATCH))
         self._prepared = True
 
     def _register(self, site: Site, ticket: str, url: str) -> None:
@@ -138,7 +139,7 @@ class Rows:
         for one in self._plan.after:
             with contextlib.suppress(Exception):
                 self._spark.sql(one)
-        for source in self._plan.sources:
+        for source in (one for one in self._plan.sources if one.view):
             with contextlib.suppress(Exception):
                 self._spark.catalog.dropTempView(source.view)
         for folder in () if done else self._plan.folders:

@@ -44,7 +44,10 @@ class Site(Struct, frozen=True):
 
 
 class Source(Struct, frozen=True):
-    """Files that a statement reads, made a temporary view of its session.  `sail` says that Sail reads them."""
+    """Files that a statement reads, made a temporary view of its session.  `sail` says that Sail reads them.
+
+    Without a view's name it is only looked whether there are any.
+    """
 
     view: str
     format: str

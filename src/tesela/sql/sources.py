@@ -24,15 +24,16 @@ OWN_CHECK = frozenset({"delta"})
 
 def attach(spark: "SparkSession", source: Source) -> None:
     """Make the view.  Raises StatementError when there is no file."""
+    if source.sail and source.format not in OWN_CHECK:
+        sought(spark, source)
+    if not source.view:
+        return
     frame = loaded(spark, source, source.schema)
-    if source.sail:
-        if source.format not in OWN_CHECK:
-            sought(spark, source)
-        if source.format == "binaryFile":
-            where = exp.Literal.string(prefix(source.paths[0])).sql("spark")
-            shown = (f"concat({where}, path) AS path", "modificationTime", "length", "content")
-            frame.selectExpr(*shown).createOrReplaceTempView(source.view)
-            return
+    if source.sail and source.format == "binaryFile":
+        where = exp.Literal.string(prefix(source.paths[0])).sql("spark")
+        shown = (f"concat({where}, path) AS path", "modificationTime", "length", "content")
+        frame.selectExpr(*shown).createOrReplaceTempView(source.view)
+        return
     frame.createOrReplaceTempView(source.view)
 
 

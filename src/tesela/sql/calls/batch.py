@@ -15,7 +15,7 @@ from tesela.sql.calls.answers import key
 from tesela.sql.calls.keeping import Keeping
 from tesela.sql.calls.statement import Statement
 from tesela.sql.calls.values import Asked
-from tesela.sql.speak.base import BrokenAnswer, Speaker
+from tesela.sql.speak.base import BrokenAnswer, Speaker, Unaskable
 
 RAW = 10_000
 """Characters of a broken answer that are shown."""
@@ -46,7 +46,7 @@ class Batch:
     async def answers(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """The values of the rows.  Raises StatementError, BrokenAnswer, StoreUnavailable, and what ended the
         statement."""
-        names: list[bytes | None] = []
+        names: list[bytes | Unaskable | None] = []
         try:
             for at in range(0, len(rows), SLICE):
                 names += await self._begin(rows[at : at + SLICE])
@@ -57,14 +57,20 @@ class Batch:
         finally:
             self._let_go()
 
-    async def _begin(self, rows: Sequence[Sequence[Any]]) -> list[bytes | None]:
-        """Have these rows asked for; gives the key of each, None where nothing is."""
+    async def _begin(self, rows: Sequence[Sequence[Any]]) -> list[bytes | Unaskable | None]:
+        """Have these rows asked for; gives the key of each, None where nothing is, or why it cannot be asked for."""
         statement, asked = self._statement, self._asked
         owner, endpoint, request = statement.owner.id, asked.site.endpoint, asked.speaker.request
-        names: list[bytes | None] = []
+        names: list[bytes | Unaskable | None] = []
         fresh: dict[bytes, bytes] = {}
         for row in rows:
-            body = request(row)
+            try:
+                body = request(row)
+            except Unaskable as error:
+                if asked.site.fail_on_error:
+                    raise
+                names.append(error)
+                continue
             if body is None:
                 names.append(None)
                 continue
@@ -181,11 +187,13 @@ class Batch:
             self._theirs.clear()
             self._ask(given_up)
 
-    async def _values(self, names: Sequence[bytes | None]) -> list[Any]:
+    async def _values(self, names: Sequence[bytes | Unaskable | None]) -> list[Any]:
         out: list[Any] = []
         progress = self._statement.progress
         for at in range(0, len(names), SLICE):
-            part = [self._value(None if name is None else self._found[name]) for name in names[at : at + SLICE]]
+            part = [
+                self._value(self._found[name] if isinstance(name, bytes) else name) for name in names[at : at + SLICE]
+            ]
             out += part
             progress.rows += len(part)
             await asyncio.sleep(0)

@@ -67,6 +67,13 @@ def _source(statement: Statement, node: exp.Expr, view: str, settings: PlanSetti
             raise statement.wrong(one, told, "DATATYPE_MISMATCH.NON_FOLDABLE_INPUT", "42K09") from None
         values[name.lower()] = str(value).lower() if isinstance(value, bool) else str(value)
     path = values.pop("path", "")
+    if not path:
+        raise statement.wrong(
+            node,
+            "read_files needs a path: write read_files('folder/*.csv')",
+            "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
+            "42605",
+        )
     schema = values.pop("schema", "")
     kind = FORMATS.get(values.get("format", "").lower()) if "format" in values else guessed(path)
     if kind is None:

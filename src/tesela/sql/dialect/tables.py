@@ -12,7 +12,7 @@ from tesela.errors import StatementError
 from tesela.sql.dialect.files import FORMATS, checked
 from tesela.sql.dialect.paths import GLOB, in_store
 from tesela.sql.dialect.reading import Statement
-from tesela.sql.site import Local, PlanSettings
+from tesela.sql.site import Local, PlanSettings, Source
 
 TABLE_FUNCTIONS = frozenset({"range", "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "stack",
                              "inline_outer", "json_tuple", "read_files"})  # fmt: skip
@@ -46,6 +46,7 @@ class Tables:
         self.after: tuple[str, ...] = ()
         self.folders: tuple[str, ...] = ()
         self.save = ""
+        self.looks: tuple[Source, ...] = ()
         self.local: Local | None = None
 
     def wrong(
@@ -143,7 +144,10 @@ class Tables:
                     table,
                     f"{db or name!r} is no format of files: write delta.`{name}`, parquet.`…` or csv.`…`",
                 )
-            table.set("this", exp.to_identifier(checked(self._statement, table, name, self._settings), quoted=True))
+            path = checked(self._statement, table, name, self._settings)
+            if self._settings.engine == "sail":
+                self.looks += (Source("", kind, (path,), sail=True),)
+            table.set("this", exp.to_identifier(path, quoted=True))
             table.set("db", exp.to_identifier(kind))
             return
         if self._settings.remote:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tesela.errors import UpstreamProtocolError
+from tesela.errors import StatementError, UpstreamProtocolError
 
 
 class BrokenAnswer(UpstreamProtocolError):
@@ -14,13 +14,20 @@ class BrokenAnswer(UpstreamProtocolError):
         self.raw = raw
 
 
+class Unaskable(StatementError):
+    """A row's values cannot be made a request: nobody was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_class="DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE", sql_state="42K09")
+
+
 class Speaker(Protocol):
     """One function at one site.
 
     `request` gives the body of POST …/invocations, without `model` and `stream`, or None for a row whose answer is
-    NULL without a call.  `answer` reads the endpoint's answer; it raises BrokenAnswer.  Where `batch` is above 1, up to
-    that many bodies may be joined into one request; `split` gives each of them an answer of its own again, in the same
-    form that `answer` reads, so that what is kept does not depend on how it was asked.
+    NULL without a call; it raises Unaskable.  `answer` reads the endpoint's answer; it raises BrokenAnswer.  Where
+    `batch` is above 1, up to that many bodies may be joined into one request; `split` gives each of them an answer of
+    its own again, in the same form that `answer` reads, so that what is kept does not depend on how it was asked.
     """
 
     batch: int

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tesela.sql.speak.base import BrokenAnswer
+from tesela.sql.speak.base import BrokenAnswer, Unaskable
 
 IMAGES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 """First bytes of the files that ai_query takes, and their media types."""
@@ -45,11 +45,11 @@ def user(text: str, files: Any = None) -> dict[str, Any]:
 
 def data_url(content: Any) -> str:
     if not isinstance(content, bytes):
-        raise BrokenAnswer("files must be BINARY, as the content of read_files(…, format => 'binaryFile')", "")
+        raise Unaskable("files must be BINARY, as the content of read_files(…, format => 'binaryFile')")
     for start, media in IMAGES:
         if content.startswith(start):
             return f"data:{media};base64,{base64.b64encode(content).decode()}"
-    raise BrokenAnswer("files must be JPEG or PNG images, and this one is neither", "")
+    raise Unaskable("files must be JPEG or PNG images, and this one is neither")
 
 
 def content(answer: bytes) -> str:

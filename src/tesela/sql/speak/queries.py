@@ -8,7 +8,7 @@ import msgspec
 
 from tesela.sql import types
 from tesela.sql.site import Site
-from tesela.sql.speak.base import BrokenAnswer
+from tesela.sql.speak.base import Unaskable
 from tesela.sql.speak.form import broken, completion, content, encode, of_vectors, output, raw_vectors, user, vectors
 from tesela.sql.speak.values import Misfit, fit
 from tesela.wire.tasks import FIELD, Task
@@ -80,8 +80,8 @@ class Vectors:
         if isinstance(asked, dict):
             body = struct(asked)
             if self.batch > 1 and body.keys() != {"input"}:
-                raise BrokenAnswer(
-                    "a struct for an embeddings endpoint with more than input: write named_struct in the call", ""
+                raise Unaskable(
+                    "a struct for an embeddings endpoint with more than input: write named_struct in the call"
                 )
             return encode(body | self._site.body)
         return encode({"input": text(asked)} | self._site.body)
@@ -144,9 +144,7 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | list | dict):
-        raise BrokenAnswer(
-            "the text must be a STRING: write CAST(… AS STRING), or to_json(…) for structs and arrays", ""
-        )
+        raise Unaskable("the text must be a STRING: write CAST(… AS STRING), or to_json(…) for structs and arrays")
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
@@ -156,7 +154,7 @@ def struct(asked: dict[str, Any]) -> dict[str, Any]:
     """A struct is the body of the request itself, without what the endpoint decides."""
     for name in OURS:
         if name in asked:
-            raise BrokenAnswer(f"the request struct has {name!r}, which the endpoint decides: leave it out", "")
+            raise Unaskable(f"the request struct has {name!r}, which the endpoint decides: leave it out")
     return {name: one for name, one in asked.items() if one is not None}
 
 
