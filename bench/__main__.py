@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import machine, measure, table
+from bench import machine, measure, sql_table, table
 from bench.process import BenchError
 from bench.run import ROOT, run
 from bench.systems import ALWAYS, ON_REQUEST, SYSTEMS
@@ -110,17 +110,20 @@ def main(
 def table_command(check: bool) -> None:
     """Make the table in README.md from the newest file in bench/results/."""
     newest = max(RESULTS.glob("*.json"), default=None)
-    if newest is None:
-        raise click.ClickException("there are no results yet: python -m bench")
+    sql = max((RESULTS / "sql").glob("*.json"), default=None)
+    if newest is None or sql is None:
+        raise click.ClickException("there are no results yet: python -m bench, python -m bench.sql")
     page = README.read_text()
     try:
         wanted = table.splice(page, table.markdown(msgspec.json.decode(newest.read_bytes()), newest.name))
+        text = sql_table.markdown(msgspec.json.decode(sql.read_bytes()), sql.name)
+        wanted = table.splice(wanted, text, sql_table.START, sql_table.END)
     except ValueError as exc:
         raise click.ClickException(f"README.md: {exc}") from exc
     if wanted == page:
         return
     if check:
-        raise click.ClickException(f"README.md is not made from {newest.name}: python -m bench table")
+        raise click.ClickException(f"README.md is not made from {newest.name} and {sql.name}: python -m bench table")
     README.write_text(wanted)
 
 

@@ -14,15 +14,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench import machine
 from bench.changes import Server
 from bench.late import late_s
 from bench.process import family, parents
+from bench.run import ROOT
 
+RESULTS = ROOT / "bench" / "results" / "sql"
 STATEMENTS = "/api/2.0/sql/statements"
 LOCAL_CHAT, LOCAL_EMBEDDINGS = "smollm2-135m-instruct", "all-minilm-l6-v2"
 LIMIT_S = 600.0
@@ -191,7 +195,10 @@ def measures(client: Client, server: Server) -> dict[str, Callable[[], dict[str,
 
 
 def main() -> None:
+    """All of it is kept in bench/results/sql/; single measures are only shown."""
     wanted = sys.argv[1:]
+    before = machine.load()[0]
+    found: dict[str, dict[str, Any]] = {}
     upstream = subprocess.Popen([sys.executable, "-m", "bench.late"], stdout=subprocess.PIPE, text=True)
     assert upstream.stdout is not None
     port = int(upstream.stdout.readline())
@@ -206,10 +213,24 @@ def main() -> None:
                     table = measures(client, server)
                     for name in names:
                         if not wanted or name in wanted:
-                            print(f"{name}: {table[name]()}", flush=True)
+                            found[name] = table[name]()
+                            print(f"{name}: {found[name]}", flush=True)
     finally:
         upstream.terminate()
         upstream.wait()
+    if not wanted:
+        keep(found, before)
+
+
+def keep(found: dict[str, dict[str, Any]], before: float) -> None:
+    facts = machine.facts()
+    date = datetime.now(UTC)
+    results = {"date": date.isoformat(), "machine": facts, "load before": before, "found": found}
+    name = machine.short_name(str(facts["cpu"]), int(str(facts["cores"])))
+    path = RESULTS / f"{date:%Y-%m-%dT%H%M}-{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"results: {path.relative_to(ROOT)}; python -m bench table brings the README up to date")
 
 
 if __name__ == "__main__":

@@ -163,12 +163,12 @@ def _markdown_table(heads: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, rule, *lines])
 
 
-def splice(page: str, text: str) -> str:
+def splice(page: str, text: str, start: str = START, end: str = END) -> str:
     """`page` with `text` between the markers. Raises ValueError unless both markers are there once, in order."""
-    if page.count(START) != 1 or page.count(END) != 1 or page.index(START) > page.index(END):
-        raise ValueError(f"needs {START} and, below it, {END}, each once")
-    before, _, rest = page.partition(START)
-    return f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}"
+    if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+        raise ValueError(f"needs {start} and, below it, {end}, each once")
+    before, _, rest = page.partition(start)
+    return f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}"
 
 
 def show(results: Mapping[str, Any], console: Console) -> None:

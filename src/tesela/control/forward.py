@@ -6,9 +6,10 @@ secret by which that process knows a worker.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
+import httptools
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -20,85 +21,130 @@ PASSED = frozenset({"content-type", "content-length", "cache-control", "retry-af
 CONNECT_S = 60.0
 
 
-async def forward(request: Request, socket: str, said: Mapping[str, str], most_bytes: int) -> Response:
-    """Raises EngineError when the process is not there or ends, TooLarge, RequestTimeout."""
-    body = await _body(request, most_bytes)
-    # Here, because a worker that nobody asks for statements need not load it.
-    import h11
-
-    gone = EngineError(
+def _gone() -> EngineError:
+    return EngineError(
         "the process that runs statements has ended; it starts again with the next request, and what was answered is "
         "kept",
         retry_after_s=1,
     )
+
+
+class Answer:
+    """One answer as it is parsed: its head, then its body in pieces.  `httptools` calls the methods that begin with
+    `on_`."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self.headers: dict[str, str] = {}
+        self._reader = reader
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces: deque[bytes] = deque()
+        self._head = False
+        self._complete = False
+
+    @property
+    def status(self) -> int:
+        return int(self._parser.get_status_code())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._head = True
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    async def head(self) -> None:
+        """Read until the head is whole.  Raises EngineError when it ends before."""
+        while not self._head:
+            await self._more()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Raises EngineError when the answer is cut: breaking the connection is the only way left to say so."""
+        while True:
+            while self._pieces:
+                yield self._pieces.popleft()
+            if self._complete:
+                return
+            await self._more()
+
+    async def _more(self) -> None:
+        try:
+            data = await self._reader.read(PIECE)
+            if not data:
+                raise _gone()
+            self._parser.feed_data(data)
+        except (OSError, httptools.HttpParserError) as exc:
+            raise _gone() from exc
+
+
+async def forward(request: Request, socket: str, said: Mapping[str, str], most_bytes: int) -> Response:
+    """Raises EngineError when the process is not there or ends, TooLarge, RequestTimeout."""
+    body = await _body(request, most_bytes)
     try:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_unix_connection(socket)
     except (OSError, TimeoutError) as exc:
-        raise gone from exc
-    speaking = h11.Connection(h11.CLIENT)
-    target = request.url.path.encode() + (b"?" + request.url.query.encode() if request.url.query else b"")
-    headers = [("host", "localhost"), ("content-length", str(len(body))), ("connection", "close"), *said.items()]
-    kind = request.headers.get("content-type")
-    if kind:
-        headers.append(("content-type", kind))
+        raise _gone() from exc
+    answer = Answer(reader)
     try:
-        head = h11.Request(method=request.method.encode(), target=target, headers=headers)
-        writer.write((speaking.send(head) or b"") + (speaking.send(h11.Data(data=body)) or b""))
-        writer.write(speaking.send(h11.EndOfMessage()) or b"")
+        writer.write(head(request, said, len(body)) + body)
         await writer.drain()
-        event = await _first(request, speaking, reader)
-    except (OSError, h11.ProtocolError) as exc:
+        await _first(request, answer)
+    except OSError as exc:
         writer.close()
-        raise gone from exc
+        raise _gone() from exc
     except BaseException:
         writer.close()
         raise
-    if not isinstance(event, h11.Response):
-        writer.close()
-        raise gone
-    kept = {name.decode(): value.decode("latin-1") for name, value in event.headers if name.decode() in PASSED}
 
     async def rest() -> AsyncIterator[bytes]:
         try:
-            while isinstance(data := await _next(speaking, reader), h11.Data):
-                yield bytes(data.data)
-            if not isinstance(data, h11.EndOfMessage):
-                # The answer is cut: breaking the connection is the only way left to say so.
-                raise gone
+            async for piece in answer.body():
+                yield piece
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    return StreamingResponse(rest(), event.status_code, headers=kept)
+    kept = {name: value for name, value in answer.headers.items() if name in PASSED}
+    return StreamingResponse(rest(), answer.status, headers=kept)
 
 
-async def _first(request: Request, speaking: Any, reader: asyncio.StreamReader) -> Any:
+def head(request: Request, said: Mapping[str, str], length: int) -> bytes:
+    """The head of the request.  Path and query are as the caller's parser found them, so nothing in them ends a line;
+    neither does anything in `said`, which is ours."""
+    target = bytes(request.scope["raw_path"])
+    if request.scope["query_string"]:
+        target += b"?" + request.scope["query_string"]
+    lines = [f"{name}: {value}" for name, value in said.items()]
+    lines += ["host: localhost", f"content-length: {length}", "connection: close"]
+    kind = request.headers.get("content-type")
+    if kind:
+        lines.append(f"content-type: {kind}")
+    return request.method.encode() + b" " + target + b" HTTP/1.1\r\n" + "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+async def _first(request: Request, answer: Answer) -> None:
     """The head of the answer.  A caller who leaves before is not waited for: the other side sees it, too."""
-    answer = asyncio.ensure_future(_next(speaking, reader))
+    there = asyncio.ensure_future(answer.head())
     left = asyncio.ensure_future(_left(request))
     try:
-        await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            return answer.result()
-        raise RequestTimeout("the caller left before there was an answer")
+        await asyncio.wait((there, left), return_when=asyncio.FIRST_COMPLETED)
+        if not there.done():
+            raise RequestTimeout("the caller left before there was an answer")
+        there.result()
     finally:
         left.cancel()
-        answer.cancel()
+        there.cancel()
 
 
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _next(speaking: Any, reader: asyncio.StreamReader) -> Any:
-    import h11
-
-    while (event := speaking.next_event()) is h11.NEED_DATA:
-        speaking.receive_data(await reader.read(PIECE))
-    return event
 
 
 async def _body(request: Request, most_bytes: int) -> bytes:
