@@ -23,7 +23,7 @@ from tesela.sql.speak.speaker import speaker
 from tesela.sql.statements.endpoints import Endpoints
 from tesela.sql.statements.request import Request
 
-MOST = 5000
+MOST = 2000
 MOST_OF_ONE = 500
 """Of one owner: another one ends the plan that was not used for the longest time."""
 IDLE_S = 24 * 3600.0
@@ -112,12 +112,19 @@ class Plans:
                 self._calls.rest(id)
 
     def _room(self, owner_id: str) -> None:
+        if len(self._open) < MOST and len(self._of(owner_id)) < MOST_OF_ONE:
+            return
+        # Which of them were used lately is looked at from time to time only.
         self.tidy()
-        own = [(one.used, id) for id, one in self._open.items() if one.owner == owner_id]
+        own = self._of(owner_id)
         if len(own) >= MOST_OF_ONE:
             self._end(min(own)[1])
         elif len(self._open) >= MOST:
             raise RateLimited(f"{MOST} plans are open: try again later", retry_after_s=60)
+
+    def _of(self, owner_id: str) -> list[tuple[float, str]]:
+        """When each plan of an owner was used, and its id."""
+        return [(one.used, id) for id, one in self._open.items() if one.owner == owner_id]
 
     def _end(self, id: str) -> None:
         del self._open[id]
