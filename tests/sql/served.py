@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -100,9 +100,11 @@ def scripted(name: str, task: str = "chat", **script: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path, *endpoints: dict[str, Any], **settings: Any) -> Iterator["Sql"]:
+def serving(
+    folder: Path, *endpoints: dict[str, Any], environ: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator["Sql"]:
     file = json.dumps({"endpoints": list(endpoints), **settings})
-    with Served(folder, file=file, environ={"PYTHONWARNINGS": "default"}) as served:
+    with Served(folder, file=file, environ={"PYTHONWARNINGS": "default", **(environ or {})}) as served:
         yield Sql(served)
 
 

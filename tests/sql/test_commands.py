@@ -61,6 +61,8 @@ def test_catalogs_schemas_and_tables(run: Run) -> None:
     assert run("SHOW CATALOGS") == [("main",)]
     assert run("SHOW TABLES") == []
     run("CREATE TABLE one AS SELECT 1 AS a")
+    assert run("SHOW COLUMNS IN one") == run("SHOW COLUMNS FROM one IN `default`") == [("a",)]
+    assert run("SHOW COLUMNS IN main.default.one;") == [("a",)]
     run("CREATE SCHEMA other")
     with pytest.raises(StatementError, match="exists: write IF NOT EXISTS"):
         run("CREATE SCHEMA other")
@@ -100,7 +102,11 @@ def test_catalogs_schemas_and_tables(run: Run) -> None:
         ("CREATE SCHEMA x LOCATION '/tmp/x'", "'LOCATION' is not understood", (1, 17)),
         ("CREATE SCHEMA `../../x`", "a name is missing", (1, 15)),
         ("DROP SCHEMA a.b.c", "named by catalog and schema", (1, 1)),
-        ("SHOW COLUMNS IN t", "write DESCRIBE", None),
+        ("SHOW COLUMNS", "says of which table", None),
+        ("SHOW COLUMNS IN nosuch.t", "does not exist", None),
+        ("SHOW COLUMNS IN t x", "'x' is not understood", (1, 19)),
+        ("SHOW COLUMNS IN a.b IN d", "named twice", None),
+        ("SHOW COLUMNS IN a.b.c.d", "named by catalog, schema and name", None),
         ("SET x = 1", "not run here", None),
         ("ALTER TABLE x ADD COLUMN y INT", "not run here", None),
     ],

@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 from tests.sql.engines import ENDPOINTS, Calls, calls
 from tests.sql.s3 import Store, s3_store
+from tests.sql.served import Failed, scripted, serving
 
 from tesela.errors import StatementError
 from tesela.sql.engine import SailEngine
@@ -167,3 +168,23 @@ def test_tables_are_made_changed_and_read(run: Run, answering: Calls, store: Sto
     assert run(f"SELECT count(*) FROM {table}") == [(4,)]
     run(f"CREATE OR REPLACE TABLE {table} AS SELECT ai_gen('x') AS b")
     assert run(f"SELECT * FROM {table}") == [("<x>",)]
+
+
+def test_a_server_reaches_the_store_with_the_keys_of_its_environment(store: Store, tmp_path: Path) -> None:
+    roots = {"roots": ["s3://bucket/in", "s3://bucket/served"]}
+    with serving(tmp_path, scripted("echo"), environ=store.environment, sql=roots) as sql:
+        text = (
+            "CREATE TABLE delta.`s3://bucket/served/t` AS SELECT id, ai_query('echo', name) AS a "
+            "FROM read_files('s3://bucket/in/*.csv')"
+        )
+        sql.run(text)
+        assert len(sql.rows("SELECT * FROM delta.`s3://bucket/served/t` WHERE a IS NOT NULL")) == 2
+        with pytest.raises(Failed, match="is not below a folder that statements may use"):
+            sql.run("SELECT * FROM read_files('s3://bucket/secret/s.txt')")
+        with pytest.raises(Failed) as caught:
+            sql.run("SELECT * FROM read_files('s3://bucket/in/none.txt')")
+    assert caught.value.error["error_class"] == "PATH_NOT_FOUND"
+    secret = store.environment["AWS_SECRET_ACCESS_KEY"]
+    written = [one for one in tmp_path.rglob("*") if one.suffix == ".log" or one.name.startswith("stderr-")]
+    assert written
+    assert not [one for one in written if secret in one.read_text("utf-8", "replace")]

@@ -11,7 +11,7 @@ from sqlglot.errors import ErrorLevel, UnsupportedError
 
 from tesela.errors import StatementError
 from tesela.sql.arguments import Find
-from tesela.sql.dialect.commands import command
+from tesela.sql.dialect.commands import columns, command
 from tesela.sql.dialect.files import read_files
 from tesela.sql.dialect.parameters import bind
 from tesela.sql.dialect.reading import Statement
@@ -43,11 +43,12 @@ def plan(
     Raises StatementError with the place of what is wrong.
     """
     statement = Statement(text)
-    ours = command(statement, settings, catalog, schema)
+    shown = columns(statement, settings, catalog, schema)
+    ours = command(statement, settings, catalog, schema) if shown is None else None
     if ours is not None:
         return ours
     refuse(statement)
-    tree = emptied(bind(statement, statement.tree(), parameters))
+    tree = shown or emptied(bind(statement, statement.tree(), parameters))
     tables = Tables(statement, settings, catalog, schema, tag)
     tables.admit(tree)
     described = isinstance(tree, exp.Describe)
@@ -77,7 +78,7 @@ def plan(
         save=tables.save,
         counted=not isinstance(tree, exp.Update | exp.Delete | exp.Merge),
         rows=rows_of(tree, frozenset(site.udf for site in sites.all)),
-        local=Local("describe") if described else None,
+        local=Local("columns" if shown else "describe") if described else None,
     )
 
 

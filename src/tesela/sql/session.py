@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WRITTEN = pa.schema([("num_affected_rows", pa.int64()), ("num_inserted_rows", pa.int64())])
 DESCRIBED = pa.schema([("col_name", pa.string()), ("data_type", pa.string()), ("comment", pa.string())])
+COLUMNS = pa.schema([("col_name", pa.string())])
 ROWS_A_BATCH = 1024
 """Of Apache Spark, whose own 10,000 would ask far ahead of a LIMIT.  Sail decides for itself: up to 8,192."""
 
@@ -119,9 +120,10 @@ class Rows:
 
     def _begin_local(self, local: Local) -> None:
         self.schema, self.types = pa.schema([]), ()
-        if local.action == "describe":
+        if local.action in ("describe", "columns"):
             self._frame = self._spark.sql(self._plan.sql)
-            self.schema, self.types = DESCRIBED, ("string", "string", "string")
+            self.schema = DESCRIBED if local.action == "describe" else COLUMNS
+            self.types = ("string",) * len(self.schema)
         elif local.action == "rows":
             names = local.arguments["columns"]
             self.schema, self.types = pa.schema([(name, pa.string()) for name in names]), ("string",) * len(names)
@@ -174,10 +176,10 @@ class Rows:
         if local.action == "rows":
             columns = [list(one) for one in zip(*local.arguments["rows"], strict=True)] or [[]] * len(self.schema)
             yield pa.RecordBatch.from_arrays([pa.array(one, pa.string()) for one in columns], schema=self.schema)
-        if local.action == "describe":
+        if local.action in ("describe", "columns"):
             found = self._frame.schema.fields
             rows = [{"col_name": one.name, "data_type": one.dataType.simpleString(), "comment": None} for one in found]
-            yield pa.RecordBatch.from_pylist(rows, DESCRIBED)
+            yield pa.RecordBatch.from_pylist(rows, self.schema)
 
     def interrupt(self) -> None:
         self.canceled = True

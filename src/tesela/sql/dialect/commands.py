@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
 from tesela.errors import StatementError
@@ -35,6 +36,25 @@ def command(statement: Statement, settings: PlanSettings, catalog: str, schema: 
         reader.single()
         return Plan(sql=statement.text, kind="query" if statement.first == "SHOW" else "other")
     return Plan(sql="", kind="other", local=_READERS[statement.first](reader))
+
+
+def columns(statement: Statement, settings: PlanSettings, catalog: str, schema: str) -> exp.Describe | None:
+    """SHOW COLUMNS as the DESCRIBE that it is; None for every other statement.  Raises StatementError."""
+    reader = _Reader(statement, settings, catalog, schema)
+    if settings.remote or statement.explain or statement.first != "SHOW" or not reader.take("COLUMNS"):
+        return None
+    if not (reader.take("IN") or reader.take("FROM")):
+        raise reader.wrong("SHOW COLUMNS says of which table: SHOW COLUMNS IN name")
+    parts = reader.names()
+    if reader.take("IN") or reader.take("FROM"):
+        if len(parts) > 1:
+            raise reader.wrong("the schema is named twice")
+        parts = [*reader.names(), parts[-1]]
+    reader.end()
+    if len(parts) > 3:
+        raise reader.wrong("a table is named by catalog, schema and name")
+    names = [exp.to_identifier(one, quoted=True) for one in reversed(parts)]
+    return exp.Describe(this=exp.Table(**dict(zip(("this", "db", "catalog"), names, strict=False))))
 
 
 class _Reader:
@@ -117,10 +137,6 @@ def _show(reader: _Reader) -> Local:
         folder = warehouse / catalog / schema
         found = [one for one in sorted(_folders(folder)) if (folder / one / "_delta_log").is_dir()]
         return _rows(reader, ("database", "tableName", "isTemporary"), [(schema, one, "false") for one in found], 1)
-    if reader.take("COLUMNS"):
-        if not (inside("IN") or inside("FROM")):
-            raise reader.wrong("SHOW COLUMNS says of which table: SHOW COLUMNS IN name")
-        raise reader.wrong("SHOW COLUMNS is not run here: write DESCRIBE name")
     reader.take("USER") or reader.take("SYSTEM") or reader.take("ALL")
     if reader.take("FUNCTIONS"):
         return _rows(reader, ("function",), [(one,) for one in sorted(FUNCTIONS)])
