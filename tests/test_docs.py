@@ -176,7 +176,7 @@ def test_the_guides_have_something_to_run() -> None:
 def test_a_mark_is_above_a_fence() -> None:
     """A mark that is misspelt or has a blank line below it would silently mark nothing."""
     for name, found in FENCES.items():
-        marks = re.findall(r"^<!-- (?!\w+:(?:start|end) )", page(name), re.MULTILINE)
+        marks = re.findall(r"^<!-- (?![\w-]+:(?:start|end) )", page(name), re.MULTILINE)
         assert len(marks) == len([one for one in found if one.mark]), name
 
 
