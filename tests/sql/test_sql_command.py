@@ -139,6 +139,30 @@ def test_keeping_and_asking_anew(sql: Sql, upstream: Upstream) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "told"), [((), "run others with --resume to have it kept"), (("--no-keep",), "nothing of it is kept")]
+)
+def test_ctrl_c_promises_no_more_than_is_kept(sql: Sql, upstream: Upstream, mode: tuple[str, ...], told: str) -> None:
+    upstream.asked.clear()
+    upstream.gate.clear()
+    try:
+        command = subprocess.Popen(
+            [*COMMAND, "sql", *mode, "SELECT ai_query('chat', 'promise' || id) AS a FROM range(3)"],
+            cwd=sql.served.folder, env=sql.served.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        end = time.monotonic() + PATIENCE_S
+        while not upstream.asked:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=PATIENCE_S)
+    finally:
+        upstream.gate.set()
+    assert command.returncode == 130
+    assert told in err
+
+
+@pytest.mark.slow
 def test_ctrl_c_cancels_and_says_how_to_go_on(sql: Sql, upstream: Upstream) -> None:
     upstream.asked.clear()
     text = "SELECT id, ai_query('chat', 'c' || id) AS a FROM range(300)"

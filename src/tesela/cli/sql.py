@@ -9,11 +9,21 @@ import click
 
 from tesela.cli import connection, sql_output, sql_progress
 from tesela.client import remote
+from tesela.client.extras import needed
 from tesela.client.statements import Answer, Answers, Connection
 from tesela.errors import StatementCanceled, StatementError, TeselaError
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 KINDS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "table"}
+
+_MISSING = "the same statement with --resume asks only for what is missing"
+GOING_ON: dict[Answers | None, str] = {
+    "keep": _MISSING,
+    "again": _MISSING,
+    "off": "nothing of it is kept",
+    None: "what was answered is kept of a statement that writes a table; run others with --resume to have it kept",
+}
+"""How to go on after Ctrl-C, by what was said of answers."""
 
 
 @click.command("sql")
@@ -63,6 +73,8 @@ def command(
       tesela sql "SELECT * FROM answers" -o answers.parquet
       tesela sql "SELECT :n + 1" -p n:INT=41
     """
+    for module in ("sqlglot", "pyarrow"):
+        needed(module, "tesela sql")
     from tesela.sql.dialect.splitting import split
 
     text = _text(statement, source)
@@ -81,7 +93,7 @@ def command(
         for number, piece in enumerate(pieces, 1):
             last = number == len(pieces)
             try:
-                answer = _run(session, piece.text, given, limit)
+                answer = _run(session, piece.text, given, limit, mode)
             except StatementError as error:
                 _show(error, piece.text, piece.line)
                 return 1
@@ -91,7 +103,9 @@ def command(
     return 0
 
 
-def _run(session: Connection, text: str, parameters: Sequence[dict[str, Any]], limit: int | None) -> Answer:
+def _run(
+    session: Connection, text: str, parameters: Sequence[dict[str, Any]], limit: int | None, mode: Answers | None
+) -> Answer:
     answer = session.begin(text, row_limit=limit, typed=parameters)
     with sql_progress.shown() as report:
         try:
@@ -102,7 +116,7 @@ def _run(session: Connection, text: str, parameters: Sequence[dict[str, Any]], l
             try:
                 answer.wait(report)
             except StatementCanceled:
-                click.echo("tesela: canceled; the same statement with --resume asks only for what is missing", err=True)
+                click.echo(f"tesela: canceled; {GOING_ON[mode]}", err=True)
             except TeselaError as error:
                 click.echo(f"tesela: {error.message}", err=True)
             raise

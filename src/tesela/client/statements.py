@@ -6,15 +6,14 @@ goes on.
 
 import datetime
 import decimal
-import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from tesela.client.extras import needed
 from tesela.client.remote import CONNECT_S, READ_S, Remote, plain_failures, session
 from tesela.errors import (
-    ConfigError,
     InvalidRequest,
     StatementCanceled,
     StatementError,
@@ -123,6 +122,7 @@ class Answer:
 
     def pandas(self) -> "pd.DataFrame":
         """All rows as a pandas frame."""
+        needed("pandas", "a pandas frame")
         frame: pd.DataFrame = self.arrow().to_pandas()
         return frame
 
@@ -277,8 +277,4 @@ def failure(error: Mapping[str, Any]) -> StatementError:
 
 
 def _arrow() -> Any:
-    """Raises ConfigError where pyarrow is not installed."""
-    try:
-        return importlib.import_module("pyarrow")
-    except ImportError as exc:
-        raise ConfigError("reading results needs pyarrow: pip install 'tesela[sql]'") from exc
+    return needed("pyarrow", "reading results")

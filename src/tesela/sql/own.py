@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from tesela.client.extras import needed
 from tesela.client.remote import Remote
 from tesela.client.statements import Answers, failure, parameter
 from tesela.errors import ConfigError, InvalidRequest, TeselaError
@@ -128,12 +129,12 @@ class Registered:
 
 
 def _check() -> None:
-    """Raises ConfigError for a pyspark that has no functions over iterators of Arrow arrays."""
-    from pyspark import __version__
-    from pyspark.util import PythonEvalType
-
-    if not hasattr(PythonEvalType, "SQL_SCALAR_ARROW_ITER_UDF"):
-        raise ConfigError(f"AI functions in a session of your own need pyspark 4.1 or newer; this one is {__version__}")
+    """Raises ConfigError without pyspark, or with one that has no functions over iterators of Arrow arrays."""
+    what = "tesela.sql.register"
+    needed("pyarrow", what)
+    version = needed("pyspark", what).__version__
+    if not hasattr(needed("pyspark.util", what).PythonEvalType, "SQL_SCALAR_ARROW_ITER_UDF"):
+        raise ConfigError(f"{what} needs pyspark 4.1 or newer; this one is {version}")
 
 
 def _engine(spark: Any) -> str:
