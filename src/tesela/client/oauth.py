@@ -1,6 +1,6 @@
 """An access token for a service principal, from the id and secret in the environment.
 
-One token for one run of the command line: it lasts an hour, and no command takes longer.
+It lasts an hour; whoever takes longer gets another one with the same id and secret.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ Every failure becomes one sentence that says what to do.  Nothing is retried: th
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,14 @@ class Bearer(AuthBase):
 
 
 class Remote:
-    """One server and the token to show it."""
+    """One server and the token to show it; `renew` gives another one when that has ended."""
 
-    def __init__(self, host: str, access_token: str) -> None:
+    def __init__(self, host: str, access_token: str, renew: Callable[[], str | None] | None = None) -> None:
         self.host = host
         self.access_token = access_token
         self.session = session(host)
         self.session.auth = Bearer(access_token)
+        self._renew = renew
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer; what is None in the query is left out."""
@@ -89,18 +90,26 @@ class Remote:
 
     @contextmanager
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[requests.Response]:
+        response = self._answered(method, path, body)
+        if response.status_code == requests.codes.unauthorized and self._renew is not None:
+            response.close()
+            self.access_token = self._renew() or self.access_token
+            self.session.auth = Bearer(self.access_token)
+            response = self._answered(method, path, body)
+        with response:
+            if response.status_code >= 400:
+                raise _refusal(response)
+            yield response
+
+    def _answered(self, method: str, path: str, body: Mapping[str, Any] | None) -> requests.Response:
         with plain_failures(self.host):
-            response = self.session.request(
+            return self.session.request(
                 method,
                 self.host + path,
                 json=body,
                 timeout=(CONNECT_S, READ_S),
                 stream=True,
             )
-        with response:
-            if response.status_code >= 400:
-                raise _refusal(response)
-            yield response
 
 
 def session(host: str) -> requests.Session:
@@ -137,8 +146,10 @@ def connect(host: str | None, access_token: str | None, environ: Mapping[str, st
     config = load(None, environ, {})
     configured = _local_address(config.settings.host, config.settings.port)
     chosen = _with_scheme(host) if host else _kept(config.home, "address") or configured
+    renew: Callable[[], str | None] | None = None
     if not access_token:
         access_token = oauth.access_token(chosen, environ)
+        renew = (lambda: oauth.access_token(chosen, environ)) if access_token else None
     if not access_token and urlsplit(chosen).hostname in LOOPBACK:
         access_token = _kept(config.home, "token")
     if not access_token:
@@ -146,7 +157,7 @@ def connect(host: str | None, access_token: str | None, environ: Mapping[str, st
             f"there is no access token for {chosen}: pass --token or set DATABRICKS_TOKEN, "
             "or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
         )
-    return Remote(chosen, access_token)
+    return Remote(chosen, access_token, renew)
 
 
 def _local_address(host: str, port: int) -> str:
