@@ -143,3 +143,21 @@ DROP TABLE IF EXISTS gold
 SELECT path, length FROM read_files('{data}/img', format => 'binaryFile')
 ;
 SELECT current_timezone() AS z, CAST(TIMESTAMP'2024-02-29T23:30:00-05:00' AS STRING) AS t, unix_timestamp(TIMESTAMP'2024-01-01 00:00:00') AS u
+;
+SELECT * FROM read_files('{data}/o/1.tsv', sep => '\t', schema => 'id INT, name STRING') ORDER BY id
+;
+SELECT * FROM read_files('{data}/o/quoted.csv', delimiter => ';', quote => '\'', comment => '#', schema => 'id INT, name STRING') ORDER BY id
+;
+SELECT * FROM read_files('{data}/o/lines.csv', multiLine => true, schema => 'id INT, name STRING')
+;
+SELECT * FROM read_files('{data}/o/plain.csv', header => false, schema => 'id INT, d DATE') ORDER BY id
+;
+SELECT * FROM read_files('{data}/o/whole.txt', wholetext => true)
+;
+SELECT * FROM read_files('{data}/o/escaped.csv', escape => '\\', schema => 'id INT, name STRING')
+;
+SELECT * FROM read_files('{data}/g', format => 'csv', pathGlobFilter => '*.csv', schema => 'id INT')
+;
+SELECT * FROM read_files('{data}/g/[12].csv', schema => 'id INT')
+;
+SELECT * FROM read_files('{data}/g/?.csv', schema => 'id INT')

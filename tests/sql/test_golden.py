@@ -24,6 +24,17 @@ PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63f8cfc0f01f0005000101ff"
     "9d1d2f4a0000000049454e44ae426082"
 )
+OPTIONED = {
+    "o/1.tsv": "id\tname\n1\tAna\n2\t\n",
+    "o/quoted.csv": "id;name\n1;'a;b'\n#2;no\n3; NA \n",
+    "o/lines.csv": 'id,name\n1,"two\nlines"\n',
+    "o/plain.csv": "1,2024-02-29\n2,2024-03-01\n",
+    "o/whole.txt": "a\nb\n",
+    "o/escaped.csv": 'id,name\n1,"a\\"b"\n',
+    "g/1.csv": "id\n1\n",
+    "g/2.txt": "id\n2\n",
+}
+"""Files that want options."""
 Outcome = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 
@@ -38,6 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "j.json").write_text('{"a":1,"b":{"c":"x"}}\n{"a":2,"b":{"c":"y"}}\n')
     (folder / "t.txt").write_text("one\ntwo\n")
     (folder / "img" / "1.png").write_bytes(PIXEL)
+    for name, text in OPTIONED.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     return folder
 
 

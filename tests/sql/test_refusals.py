@@ -11,7 +11,7 @@ from tesela.errors import StatementError
 from tesela.sql.engine import SailEngine
 from tesela.sql.plan import plan
 from tesela.sql.sailwords import words
-from tesela.sql.site import PlanSettings
+from tesela.sql.site import Plan, PlanSettings
 
 CONSTANT, ARGUMENT = "DATATYPE_MISMATCH.NON_FOLDABLE_INPUT", "AI_FUNCTION_INVALID_ARGUMENT"
 DENIED, FEATURE = "PERMISSION_DENIED", "UNSUPPORTED_FEATURE"
@@ -81,6 +81,39 @@ def test_before_the_engine_hears_of_it(text: str, told: str, error_class: str, s
     with pytest.raises(StatementError) as caught:
         plan(text, tag="t", endpoints=ENDPOINTS.get, settings=settings, catalog="main", schema="default")
     assert (str(caught.value), caught.value.error_class, caught.value.sql_state) == (told, error_class, state)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            "format => 'csv', nullValue => 'NA'",
+            "nullValue is not heeded by this engine (line 1, column 15): write nullif",
+        ),
+        ("format => 'csv', encoding => 'latin1'", "encoding is not heeded by this engine"),
+        ("format => 'csv', encoding => 'UTF-8'", ""),
+        ("format => 'csv', mode => 'PERMISSIVE'", "mode is not heeded by this engine"),
+        ("format => 'csv', mode => 'FAILFAST', multiLine => true, lineSep => ';'", ""),
+        ("format => 'json', multiLine => true", "multiLine is not heeded by this engine"),
+        ("format => 'json', multiLine => false", ""),
+        ("format => 'csv', recursiveFileLookup => false", "recursiveFileLookup is not heeded by this engine"),
+        ("format => 'orc'", "orc is not read by this engine"),
+    ],
+)
+def test_what_sail_does_not_heed_is_refused_and_goes_to_spark(options: str, told: str) -> None:
+    text = f"SELECT * FROM read_files('x', {options})"
+
+    def planned(settings: PlanSettings) -> Plan:
+        return plan(text, tag="t", endpoints=ENDPOINTS.get, settings=settings, catalog="main", schema="default")
+
+    assert planned(PlanSettings(warehouse="/w", engine="spark", remote=True)).sources
+    if not told:
+        assert planned(PlanSettings(warehouse="/w")).sources
+        return
+    with pytest.raises(StatementError) as caught:
+        planned(PlanSettings(warehouse="/w"))
+    assert str(caught.value).startswith(told)
+    assert caught.value.error_class == FEATURE
 
 
 ON_SAIL = [

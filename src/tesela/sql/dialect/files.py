@@ -7,6 +7,7 @@ readers go to them; the others are refused by name.
 from sqlglot import exp
 
 from tesela.sql.dialect.constants import NotConstant, constant
+from tesela.sql.dialect.deaf import unheeded
 from tesela.sql.dialect.paths import Outside, allowed
 from tesela.sql.dialect.reading import Statement
 from tesela.sql.site import PlanSettings, Source
@@ -90,6 +91,9 @@ def _source(statement: Statement, node: exp.Expr, view: str, settings: PlanSetti
         options[OPTIONS[name]] = value
     if schema:
         options.pop("inferSchema", None)
+    deaf = unheeded(kind, options) if settings.engine == "sail" else ""
+    if deaf:
+        raise statement.wrong(node, deaf, "UNSUPPORTED_FEATURE", "0A000")
     where = checked(statement, node, path, settings)
     return Source(view, kind, (where,), options, schema, sail=settings.engine == "sail")
 
