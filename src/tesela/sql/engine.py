@@ -36,8 +36,8 @@ KEPT_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "SAIL_", "RUST_")
 ENVIRONMENT = {
     "RUST_LOG": "warn",
     "PYTHONUNBUFFERED": "1",
-    # Its default of 8,192 rows takes 120 MB more when rows are wide; less than this keeps fewer calls under way.
-    "SAIL_EXECUTION__BATCH_SIZE": "4096",
+    # Its default of 8,192 rows takes 150 MB more when rows are wide; less than this keeps fewer calls under way.
+    "SAIL_EXECUTION__BATCH_SIZE": "2048",
     "MALLOC_ARENA_MAX": "2",
 }
 """What it is told unless that environment says otherwise."""
