@@ -301,3 +301,16 @@ def test_a_mistyped_fallback_is_no_endpoint_without_one(tmp_path: Path) -> None:
     text = f"{ENDPOINT}    ai_gateway: {{fallbacks_config: {{enabled: true}}}}\n"
     with pytest.raises(ConfigError, match=r"ai_gateway\.fallbacks_config: there is no such setting.*fallback_config"):
         read(tmp_path, text, {"KEY": "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"TESELA_SQL_REMOTE": "localhost:15002"}, "sc://host:15002"),
+        ({"TESELA_SQL_WAREHOUSE": "s3://bucket/tables"}, "sql.roots"),
+        ({"TESELA_SQL_CONCURRENCY": "0"}, "TESELA_SQL_CONCURRENCY"),
+    ],
+)
+def test_settings_of_sql_that_cannot_be(tmp_path: Path, given: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load(None, {"TESELA_HOME": str(tmp_path), **given}, {})

@@ -79,6 +79,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         values.setdefault("emulate", "databricks")
     settings = _convert(values, places)
     _check_models(settings, places)
+    _check_sql(settings.sql, places)
     home = Path(settings.home).expanduser() if settings.home else Path(platformdirs.user_data_dir("tesela"))
     return Config(
         settings=settings,
@@ -246,6 +247,13 @@ def _check_models(settings: Settings, places: Places) -> None:
                 raise ConfigError(f"{places(f'{at}.{key}')}: {key!r} has no effect on a model with {ways[0]!r}")
         if model.command is not None and not any("{port}" in word or "{socket}" in word for word in model.command):
             raise ConfigError(f"{places(at + '.command')}: must be told where to listen, by {{port}} or {{socket}}")
+
+
+def _check_sql(sql: Sql, places: Places) -> None:
+    if sql.remote and not sql.remote.startswith("sc://"):
+        raise ConfigError(f"{places('sql.remote')}: a Spark Connect server is named as in sc://host:15002")
+    if "://" in sql.warehouse:
+        raise ConfigError(f"{places('sql.warehouse')}: tables are kept in a folder; a URL can be one of sql.roots")
 
 
 NO_EFFECT: dict[str, tuple[str, ...]] = {

@@ -131,8 +131,6 @@ def plan_settings(config: Config) -> PlanSettings:
     sql = config.settings.sql
     roots = tuple(root if "://" in root else str(config.path(root)) for root in sql.roots)
     warehouse = str(config.path(sql.warehouse)) if sql.warehouse else str(config.home / "warehouse")
-    if sql.warehouse and "://" in sql.warehouse:
-        warehouse = sql.warehouse
     return PlanSettings(
         warehouse,
         roots,
