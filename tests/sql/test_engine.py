@@ -1,5 +1,6 @@
 """Statements on Sail, with calls that answer over HTTP."""
 
+import gc
 import socket
 import stat
 import sys
@@ -119,6 +120,23 @@ def test_a_session_that_closes_leaves_the_others(engine: SailEngine, session: Sp
         run(other, answering, "SELECT 1")
         other.close()
         assert run(session, answering, "SELECT 2 AS a") == [{"a": 2}]
+
+
+def test_a_session_that_is_closed_is_gone(engine: SailEngine) -> None:
+    """A server makes one for each statement, for months."""
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(one).__name__ == "SparkSession" for one in gc.get_objects())
+
+    before = alive()
+    with calls() as answering:
+        for number in range(5):
+            one = engine.session("tesela", "default")
+            run(one, answering, "SELECT 1", f"closed{number}")
+            one.close()
+            del one
+    assert alive() == before
 
 
 def test_an_engine_never_listens_for_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:

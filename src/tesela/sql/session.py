@@ -1,5 +1,6 @@
 """A session of Spark Connect in which planned statements run: their UDFs, their sources, their rows as they come."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -61,6 +62,8 @@ class SparkConnectSession:
 
     def close(self) -> None:
         self._spark.stop()
+        # pyspark would keep each closed client until the process ends, to close it once more.
+        atexit.unregister(getattr(self._spark.client, "_on_exit", None))  # type: ignore[arg-type]
 
     def _use(self, catalog: str, schema: str) -> None:
         self.catalog, self.schema = catalog, schema
