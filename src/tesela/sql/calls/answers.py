@@ -76,12 +76,23 @@ class Answers:
         """Forget answers that were kept before a time, then the oldest beyond a size.  Gives how many went."""
         with self._failing("written"), self._connection:
             gone = self._connection.execute("DELETE FROM answers WHERE kept < ?", (int(before),)).rowcount
+            # Each answer is looked at for this, so only when it must be.
+            if self._used_bytes() <= most_bytes:
+                return gone
             gone += self._connection.execute(
                 "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM (SELECT rowid, sum(length(body)) OVER "
                 "(ORDER BY kept DESC, rowid DESC) AS size FROM answers) WHERE size > ?)",
                 (most_bytes,),
             ).rowcount
         return gone
+
+    def _used_bytes(self) -> int:
+        """Of the file: never less than the answers have."""
+        pages, free, size = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def clear(self, owner: str = "") -> int:
         """Forget the answers of an owner, or all; gives how many there were."""
