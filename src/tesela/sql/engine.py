@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tesela.sql")
 START_S = 60.0
+REMOTE_RETRIES = 5
+"""About 17 s, each pause four times the last: Spark's own 15 let a statement wait ten minutes for a server that is not
+there."""
 _MOST_PAUSE_S = 30.0
 _ENDS = 8
 _LASTING_S = 60.0
@@ -227,7 +230,10 @@ class RemoteEngine:
         """Nothing to do: sessions dial."""
 
     def session(self, catalog: str, schema: str) -> SparkConnectSession:
+        from pyspark.sql.connect.client.retries import DefaultPolicy
+
         spark = connected(self._address)
+        spark.client.set_retry_policies([DefaultPolicy(max_retries=REMOTE_RETRIES)])
         return SparkConnectSession(spark, self._settings, catalog, schema, lost=lambda: "")
 
     def stop(self) -> None:
