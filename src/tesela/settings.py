@@ -66,6 +66,7 @@ class Sql(Struct, frozen=True, forbid_unknown_fields=True):
     answers_hours: Annotated[float, Meta(gt=0, le=1_000_000)] = 30 * 24.0
     answers_mib: Annotated[int, Meta(ge=1, le=100_000_000)] = 10 * 1024
     results_hours: Annotated[float, Meta(gt=0, le=8760)] = 12.0
+    results_mib: Annotated[int, Meta(ge=1, le=100_000_000)] = 20 * 1024
 
 
 class DeclaredCapabilities(Struct, frozen=True, omit_defaults=True):

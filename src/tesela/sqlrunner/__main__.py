@@ -34,9 +34,10 @@ from tesela.sql.engine import RemoteEngine, SailEngine
 from tesela.sql.seams import Engine
 from tesela.sql.site import PlanSettings
 from tesela.sql.statements.doors import Doors, Stock
-from tesela.sql.statements.life import Setting, Statements
+from tesela.sql.statements.life import Statements
 from tesela.sql.statements.plans import Plans
 from tesela.sql.statements.sessions import Sessions
+from tesela.sql.statements.setting import Setting
 from tesela.sqlrunner.batches import Batches
 from tesela.sqlrunner.bearers import Bearers
 from tesela.sqlrunner.gateway import GatewayClient
@@ -73,6 +74,7 @@ async def serve(start: SqlStart) -> None:
             concurrency=sql.concurrency,
             statements=sql.statements,
             results_s=sql.results_hours * 3600,
+            results_bytes=sql.results_mib * 2**20,
         ),
         calls,
     )

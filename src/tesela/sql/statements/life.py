@@ -22,14 +22,18 @@ from tesela.errors import (
 )
 from tesela.sql.calls.engine import Calls
 from tesela.sql.calls.values import Asked, Mode, Owner
-from tesela.sql.site import Plan, PlanSettings
+from tesela.sql.site import Plan
 from tesela.sql.statements import chunks, record
-from tesela.sql.statements.endpoints import Endpoints
 from tesela.sql.statements.record import DONE, Manifest, Record, Trouble
 from tesela.sql.statements.request import Request
+from tesela.sql.statements.setting import Setting
 from tesela.sql.statements.trouble import STOPPED, trouble_of
 from tesela.sql.statements.work import Means, Open, Work
 
+SHOWN_TEXT = 10_000
+"""Characters of a statement that are remembered of it."""
+KEPT_MOST = 20_000
+"""Statements that are remembered; the oldest that are done are forgotten first."""
 WAITING_MOST = 1000
 """Statements that may wait for their turn; one more is told to come later."""
 LONG_S = 1.0
@@ -38,18 +42,6 @@ FORGET_S = 24 * 3600.0
 """How long after its result a statement itself is remembered."""
 
 _log = logging.getLogger("tesela.sql")
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """What all statements have in common.  `endpoints` looks endpoints up as somebody."""
-
-    folder: Path
-    plan: PlanSettings
-    endpoints: Callable[[Owner], Endpoints]
-    calls_url: str
-    concurrency: int
-    statements: int
-    results_s: float
 
 
 class _Life:
@@ -69,6 +61,7 @@ class Statements:
         self._now = now
         self._lives: dict[str, _Life] = {}
         self._stopping = False
+        self._waiting: set[str] = set()
         self._turns = asyncio.Semaphore(setting.statements)
         self._threads = ThreadPoolExecutor(2 * setting.statements + 2, thread_name_prefix="statement")
         setting.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,10 +72,11 @@ class Statements:
     def begin(self, owner: Owner, request: Request, session: Open, apart: Open) -> Record:
         """Have a statement run in a session; in another, `apart`, it is asked how long it will take.
         Raises TeselaError when there are too many, or the disk has no room."""
-        if sum(life.record.state == "PENDING" for life in self._lives.values()) >= WAITING_MOST:
+        if len(self._waiting) >= WAITING_MOST:
             raise StoreUnavailable(f"{WAITING_MOST} statements are waiting for their turn: try again", retry_after_s=5)
         id = str(uuid.uuid4())
-        made = Record(id, owner.id, request.text, request.disposition, int(self._now() * 1000), session=request.session)
+        text, now_ms = request.text[:SHOWN_TEXT], int(self._now() * 1000)
+        made = Record(id, owner.id, text, request.disposition, now_ms, session=request.session)
         folder = self._setting.folder / id
         try:
             folder.mkdir(mode=0o700)
@@ -91,6 +85,7 @@ class Statements:
             shutil.rmtree(folder, ignore_errors=True)
             raise StoreUnavailable(f"the statement cannot be written down: {exc.strerror or exc}") from exc
         life = self._lives[id] = _Life(made, owner)
+        self._waiting.add(id)
         life.task = asyncio.create_task(self._live(life, owner, request, session, apart))
         return made
 
@@ -150,17 +145,19 @@ class Statements:
     # ------------------------------------------------------------- what time does
 
     def tidy(self) -> None:
-        """Results beyond their age are removed, and statements some time after."""
-        now = self._now() * 1000
-        for id, life in list(self._lives.items()):
-            ended = life.record.ended_ms
-            if ended is None:
-                continue
-            if life.record.state == "SUCCEEDED" and now - ended > self._setting.results_s * 1000:
+        """Results beyond their age are removed, the oldest beyond their room, and statements some time after."""
+        now, setting = self._now() * 1000, self._setting
+        done = [life for life in self._lives.values() if life.record.ended_ms is not None]
+        done.sort(key=lambda life: life.record.ended_ms or 0, reverse=True)
+        size = 0
+        for place, life in enumerate(done):
+            age = now - (life.record.ended_ms or 0)
+            size += life.record.manifest.bytes if life.record.manifest and life.record.state == "SUCCEEDED" else 0
+            if age > setting.results_s * 1000 or size > setting.results_bytes:
                 self._close(life)
-            if now - ended > (self._setting.results_s + FORGET_S) * 1000:
-                shutil.rmtree(self._setting.folder / id, ignore_errors=True)
-                del self._lives[id]
+            if age > (setting.results_s + FORGET_S) * 1000 or place >= KEPT_MOST:
+                shutil.rmtree(setting.folder / life.record.id, ignore_errors=True)
+                del self._lives[life.record.id]
 
     async def stop(self) -> None:
         """Stop all that runs, and wait for it."""
@@ -210,6 +207,7 @@ class Statements:
         try:
             async with self._turns:
                 kept.state = "RUNNING"
+                self._waiting.discard(kept.id)
                 guess = loop.call_later(LONG_S, self._guess, life)
                 try:
                     manifest = await loop.run_in_executor(self._threads, life.work.run)
@@ -246,6 +244,7 @@ class Statements:
         self, life: _Life, state: record.State, trouble: Trouble | None = None, manifest: Manifest | None = None
     ) -> None:
         kept = life.record
+        self._waiting.discard(kept.id)
         self._note_progress(life)
         self._calls.end(kept.id)
         kept.state, kept.trouble, kept.manifest = state, trouble, manifest
