@@ -21,7 +21,7 @@ from tesela.control.forward import forward
 from tesela.errors import InvalidRequest, NotFound, Unsupported
 
 BASE = "/api/2.0/sql"
-LINKS = f"{BASE}/results/{{id}}/{{index}}"
+LINKS = f"{BASE}/results/{{id:uuid}}/{{index:int}}"
 BATCHES = f"{BASE}/batches"
 PUBLIC = frozenset({LINKS, BATCHES})
 """Paths whose address, or whose ticket, is the credential: the process that made it looks at it."""
