@@ -106,3 +106,18 @@ async def test_what_was_there_is_found_again(tmp_path: Path) -> None:
     assert again.state(id) == "SUCCEEDED"
     assert sorted(file.name for file in tmp_path.iterdir()) == [id]
     await again.statements.stop()
+
+
+@played
+async def test_a_chunk_that_is_gone_is_said(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    id = await world.run()
+    found = world.statements.get("ann", id)
+    assert world.statements.chunk(found, 0).is_file()
+    for index in (1, -1):
+        with pytest.raises(NotFound, match="run it again"):
+            world.statements.chunk(found, index)
+    world.statements.chunk(found, 0).unlink()
+    with pytest.raises(NotFound, match="run it again"):
+        world.statements.chunk(found, 0)
+    await world.statements.stop()

@@ -130,10 +130,12 @@ class Statements:
     def chunk(self, record_: Record, index: int) -> Path:
         """The file of a chunk.  Raises NotFound."""
         if record_.state == "SUCCEEDED" and record_.manifest and 0 <= index < len(record_.manifest.chunks):
-            return self._setting.folder / record_.id / chunks.name(index)
-        if record_.state == "CLOSED":
-            raise NotFound("the result of this statement is not kept any more: run it again")
-        raise NotFound(f"statement {record_.id} has no chunk {index}")
+            file = self._setting.folder / record_.id / chunks.name(index)
+            if file.is_file():
+                return file
+        if record_.state in ("SUCCEEDED", "CLOSED"):
+            raise NotFound(f"statement {record_.id} has no chunk {index}, or it is not kept any more: run it again")
+        raise NotFound(f"statement {record_.id} has no result")
 
     def known(self, id: str) -> Record:
         """Whoever asks.  Raises NotFound."""
