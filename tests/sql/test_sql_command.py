@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet
@@ -88,6 +89,29 @@ def test_a_file_is_written_whole(sql: Sql, tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["out.parquet"]
     assert ran(sql, "sql", "SELECT id FROM range(0)", "-o", str(tmp_path / "empty.parquet")).returncode == 0
     assert pyarrow.parquet.read_table(tmp_path / "empty.parquet").schema.names == ["id"]
+
+
+@pytest.mark.slow
+def test_a_pipe_or_a_device_is_written_to_and_stays_what_it_is(sql: Sql, tmp_path: Path) -> None:
+    assert ran(sql, "sql", "SELECT 1 AS a", "-o", "/dev/stdout").stdout == "a\n1\n"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reading:
+        read = reading.submit(pipe.read_text)
+        assert ran(sql, "sql", "SELECT 2 AS b", "-o", str(pipe)).returncode == 0
+        assert read.result(PATIENCE_S) == "b\n2\n"
+    assert pipe.is_fifo()
+    done = ran(sql, "sql", "SELECT 3 AS c", "-o", "/dev/full")
+    assert (done.returncode, done.stderr) == (1, "tesela: No space left on device\n")
+    assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.slow
+def test_columns_of_one_name_are_all_there(sql: Sql) -> None:
+    assert (
+        ran(sql, "sql", "--format", "jsonl", "SELECT 1 AS a, 2 AS a, 3 AS a").stdout == '{"a": 1, "a_2": 2, "a_3": 3}\n'
+    )
+    assert ran(sql, "sql", "SELECT 1 AS a, 2 AS a").stdout == "a,a\n1,2\n"
 
 
 @pytest.mark.slow

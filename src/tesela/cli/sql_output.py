@@ -19,6 +19,8 @@ from tesela.client.statements import Answer
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LONGEST = 500
+"""Characters of a cell of a table on a terminal."""
 SHOWN = 1000
 """Rows of a table on a terminal."""
 
@@ -42,6 +44,10 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
     if output is None:
         yield sys.stdout
         return
+    if _special(output):
+        with output.open("w", encoding="utf-8", newline="") as out:
+            yield out
+        return
     part = output.with_name(output.name + ".part")
     try:
         with part.open("w", encoding="utf-8", newline="") as out:
@@ -51,6 +57,11 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _special(output: Path) -> bool:
+    """Whether it is a device or a pipe, such as /dev/stdout: written to as it is, and never put in the place of."""
+    return output.exists() and not output.is_file()
 
 
 def _table(answer: Answer, out: IO[str]) -> None:
@@ -64,7 +75,7 @@ def _table(answer: Answer, out: IO[str]) -> None:
     left = SHOWN
     for batch in answer.batches():
         for row in _strings(batch.slice(0, left)):
-            table.add_row(*(Text("NULL", style="dim") if cell is None else Text(cell) for cell in row))
+            table.add_row(*(Text("NULL", style="dim") if cell is None else Text(_short(cell)) for cell in row))
         left -= min(left, batch.num_rows)
         if not left:
             break
@@ -72,6 +83,10 @@ def _table(answer: Answer, out: IO[str]) -> None:
     more = answer.row_count - SHOWN
     if more > 0:
         click.echo(f"tesela: {more:,} more rows; --format csv shows all of them", err=True)
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= LONGEST else f"{cell[:LONGEST]}… ({len(cell):,} characters)"
 
 
 def _csv(answer: Answer, out: IO[str]) -> None:
@@ -97,15 +112,17 @@ def _jsonl(answer: Answer, out: IO[str]) -> None:
 def _parquet(answer: Answer, output: Path) -> None:
     from pyarrow import parquet
 
-    part = output.with_name(output.name + ".part")
+    part = output if _special(output) else output.with_name(output.name + ".part")
     try:
         with parquet.ParquetWriter(part, answer.schema) as writer:
             for batch in answer.batches():
                 writer.write_batch(batch)
-        part.replace(output)
+        if part != output:
+            part.replace(output)
     except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        if part != output:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         raise
     click.echo(f"tesela: {answer.row_count:,} rows in {output}", err=True)
 

@@ -133,7 +133,7 @@ class Answer:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Row by row, as a dictionary of Python values."""
         for batch in self.batches():
-            yield from batch.to_pylist()
+            yield from batch.rename_columns(unique(batch.schema.names)).to_pylist()
 
 
 class Connection:
@@ -237,6 +237,18 @@ class Connection:
         if not self._session:
             self._session = str(self._server.post(SESSIONS, self._asked)["session_id"])
         return self._session
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names of columns, of which SQL may have several alike: the second a is a_2."""
+    out: list[str] = []
+    for name in names:
+        found, number = name, 1
+        while found in out:
+            number += 1
+            found = f"{name}_{number}"
+        out.append(found)
+    return out
 
 
 def parameter(name: str, value: Any) -> dict[str, Any]:

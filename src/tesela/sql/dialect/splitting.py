@@ -22,7 +22,9 @@ def split(text: str) -> list[Piece]:
         tokens = Databricks().tokenize(text)
     except TokenError as exc:
         raise StatementError(
-            f"the SQL cannot be read: {exc}", error_class="PARSE_SYNTAX_ERROR", sql_state="42601"
+            "the SQL does not parse: a string, a name in backticks or a comment is not closed",
+            error_class="PARSE_SYNTAX_ERROR",
+            sql_state="42601",
         ) from exc
     out: list[Piece] = []
     begin: int | None = None
