@@ -30,6 +30,11 @@ RESULTS = ROOT / "bench" / "results" / "sql"
 STATEMENTS = "/api/2.0/sql/statements"
 LOCAL_CHAT, LOCAL_EMBEDDINGS = "smollm2-135m-instruct", "all-minilm-l6-v2"
 LIMIT_S = 600.0
+RUNS = (
+    (64, ("overhead", "64", "64 skewed", "resume", "stream", "embeddings", "similarity")),
+    (256, ("256",)),
+)
+"""How many requests a statement may have under way, and what is measured on such a server."""
 
 
 def configuration(port: int, concurrency: int) -> dict[str, Any]:
@@ -153,11 +158,34 @@ def resume(client: Client) -> dict[str, Any]:
 def embeddings(client: Client, server: Server) -> dict[str, Any]:
     """A table against the engine's own batches of 64, asked for by as many connections as it has hands."""
     rows = 4096
-    texts = [f"row {number}: the quick brown fox jumps over the lazy dog" for number in range(rows)]
-    began = time.perf_counter()
-    parts = [texts[at : at + 64] for at in range(0, rows, 64)]
+    own = engine_s(server, [f"row {number}: the quick brown fox jumps over the lazy dog" for number in range(rows)])
+    text = (
+        f"SELECT ai_query('{LOCAL_EMBEDDINGS}', 'row ' || id || ': the quick brown fox jumps over the lazy dog') AS e "
+        f"FROM range({rows})"
+    )
+    took = took_s(client.run(text, disposition="EXTERNAL_LINKS", format="ARROW_STREAM"))
+    return {"rows/s": round(rows / took), "engine": round(rows / own), "share": round(own / took, 3)}
 
-    def ask(share: list[list[str]]) -> None:
+
+def similarity(client: Client, server: Server) -> dict[str, Any]:
+    """Pairs of texts, against the engine's own batches of as many texts."""
+    rows = 2048
+    texts = [f"{word} {number}: the quick brown fox jumps" for number in range(rows) for word in ("left", "right")]
+    own = engine_s(server, texts)
+    text = (
+        "SELECT ai_similarity('left ' || id || ': the quick brown fox jumps', "
+        f"'right ' || id || ': the quick brown fox jumps') AS s FROM range({rows})"
+    )
+    took = took_s(client.run(text, disposition="EXTERNAL_LINKS", format="ARROW_STREAM"))
+    return {"rows/s": round(rows / took), "engine": round(rows / own), "share": round(own / took, 3)}
+
+
+def engine_s(server: Server, texts: Sequence[str]) -> float:
+    """Seconds for these texts, 64 in a request, on four connections."""
+    began = time.perf_counter()
+    parts = [texts[at : at + 64] for at in range(0, len(texts), 64)]
+
+    def ask(share: Sequence[Sequence[str]]) -> None:
         connection = http.client.HTTPConnection(urlsplit(server.host).netloc, timeout=LIMIT_S)
         for part in share:
             body = json.dumps({"input": part})
@@ -174,13 +202,7 @@ def embeddings(client: Client, server: Server) -> dict[str, Any]:
         thread.start()
     for thread in threads:
         thread.join()
-    own = time.perf_counter() - began
-    text = (
-        f"SELECT ai_query('{LOCAL_EMBEDDINGS}', 'row ' || id || ': the quick brown fox jumps over the lazy dog') AS e "
-        f"FROM range({rows})"
-    )
-    took = took_s(client.run(text, disposition="EXTERNAL_LINKS", format="ARROW_STREAM"))
-    return {"rows/s": round(rows / took), "engine": round(rows / own), "share": round(own / took, 3)}
+    return time.perf_counter() - began
 
 
 def measures(client: Client, server: Server) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -192,6 +214,7 @@ def measures(client: Client, server: Server) -> dict[str, Callable[[], dict[str,
         "resume": lambda: resume(client),
         "stream": lambda: stream(client, server),
         "embeddings": lambda: embeddings(client, server),
+        "similarity": lambda: similarity(client, server),
     }
 
 
@@ -204,7 +227,10 @@ def main() -> None:
     assert upstream.stdout is not None
     port = int(upstream.stdout.readline())
     try:
-        for hands, names in ((64, ("overhead", "64", "64 skewed", "resume", "stream", "embeddings")), (256, ("256",))):
+        for hands, names in (
+            (64, ("overhead", "64", "64 skewed", "resume", "stream", "embeddings", "similarity")),
+            (256, ("256",)),
+        ):
             with tempfile.TemporaryDirectory() as folder:
                 if wanted and not set(wanted) & set(names):
                     continue

@@ -15,6 +15,7 @@ def markdown(results: Mapping[str, Any], source: str) -> str:
         _rate("the same, lognormal around 50 ms, rows/s", found["64 skewed"]),
         _rate("256 requests under way, each answered after 50 ms, rows/s", found["256"]),
         _rate("embeddings of a table, beside requests of 64 texts to the engine, rows/s", found["embeddings"]),
+        _rate("`ai_similarity` of pairs, beside the same, rows/s", found["similarity"]),
         f"| a statement without calls, median, ms | {found['overhead']['median s'] * 1000:.0f} | |",
         f"| 1,000,000 rows of 1 KB to a client, MB/s | {found['stream']['MB/s']:,} | |",
         (

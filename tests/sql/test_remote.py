@@ -15,7 +15,7 @@ from tests.system.processes import Served
 
 import tesela
 from tesela.errors import StatementError
-from tesela.sql import register
+from tesela.sql import connect, register
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -136,6 +136,12 @@ def test_frames_in_braces_and_tables_of_the_session(own: Any, upstream: Upstream
 def test_what_is_wrong_is_said_before_anything_runs(own: Any) -> None:
     with pytest.raises(StatementError, match="'nowhere' does not exist"):
         own.sql("SELECT ai_query('nowhere', 'x')")
+
+
+def test_an_answer_as_a_frame_of_spark(sql: Sql, own: Any) -> None:
+    with connect(sql.served.host, sql.token) as connection:
+        frame = connection.sql("SELECT id, ai_query('chat', 'f' || id) AS a FROM range(2)").spark(own)
+        assert sorted(tuple(row) for row in frame.collect()) == [(0, "<f0>"), (1, "<f1>")]
 
 
 CLASSIC = """

@@ -101,6 +101,10 @@ def test_a_pipe_or_a_device_is_written_to_and_stays_what_it_is(sql: Sql, tmp_pat
         assert ran(sql, "sql", "SELECT 2 AS b", "-o", str(pipe)).returncode == 0
         assert read.result(PATIENCE_S) == "b\n2\n"
     assert pipe.is_fifo()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    assert ran(sql, "sql", "SELECT 4 AS d", "-o", str(tmp_path / "link.csv")).returncode == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text() == "d\n4\n"
     done = ran(sql, "sql", "SELECT 3 AS c", "-o", "/dev/full")
     assert (done.returncode, done.stderr) == (1, "tesela: No space left on device\n")
     assert Path("/dev/full").is_char_device()

@@ -29,6 +29,9 @@ def write(answer: Answer, form: str, output: Path | None) -> None:
     """Raises OSError when the file cannot be written; there is none then."""
     if not answer.columns and output is None:
         return
+    if output is not None and not _special(output):
+        # What a link leads to is written, and the link stays.
+        output = output.resolve()
     if form == "parquet":
         assert output is not None  # noqa: S101 - the command has looked
         _parquet(answer, output)

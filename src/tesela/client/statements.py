@@ -196,9 +196,15 @@ class Connection:
 
     def close(self) -> None:
         """End the session.  Statements of it that run are canceled."""
-        if self._session:
-            self.patient("DELETE", f"{SESSIONS}/{self._session}")
-            self._session = ""
+        session, self._session = self._session, ""
+        if not session:
+            return
+        try:
+            self.patient("DELETE", f"{SESSIONS}/{session}")
+        except UpstreamRejected as error:
+            # Sessions end with the server's process.
+            if error.upstream_status != 404:
+                raise
 
     def __enter__(self) -> Self:
         return self

@@ -70,20 +70,24 @@ class Batch:
                 if asked.site.fail_on_error:
                     raise
                 names.append(error)
+                statement.progress.rows += 1
                 continue
             if body is None:
                 names.append(None)
+                statement.progress.rows += 1
                 continue
             name = key(owner, endpoint, asked.served, body)
             names.append(name)
             if name in self._bodies:
                 statement.progress.shared += 1
+                statement.progress.rows += 1
             else:
                 self._bodies[name] = fresh[name] = body
         kept: dict[bytes, bytes] = {}
         if self._keeping is not None and statement.mode == "keep" and fresh:
             kept = await self._keeping.find(list(fresh))
             statement.progress.kept += len(kept)
+            statement.progress.rows += len(kept)
             self._found.update(kept)
         self._ask([name for name in fresh if name not in kept])
         return names
@@ -98,6 +102,7 @@ class Batch:
             if recent is not None:
                 self._found[name] = recent
                 statement.progress.shared += 1
+                statement.progress.rows += 1
                 continue
             running = statement.under_way.get(name)
             if running is not None:
@@ -155,6 +160,8 @@ class Batch:
             del self._statement.under_way[name]
         if future.done():
             return
+        if not isinstance(outcome, _GivenUp):
+            self._statement.progress.rows += 1
         if isinstance(outcome, bytes):
             future.set_result(outcome)
         else:
@@ -175,6 +182,8 @@ class Batch:
                 for future in done:
                     outcome = future.exception()
                     name = names[future]
+                    if name in self._theirs and not isinstance(outcome, _GivenUp):
+                        self._statement.progress.rows += 1
                     if outcome is None:
                         self._found[name] = future.result()
                     elif isinstance(outcome, StatementError) and not self._asked.site.fail_on_error:
@@ -189,13 +198,11 @@ class Batch:
 
     async def _values(self, names: Sequence[bytes | Unaskable | None]) -> list[Any]:
         out: list[Any] = []
-        progress = self._statement.progress
         for at in range(0, len(names), SLICE):
             part = [
                 self._value(self._found[name] if isinstance(name, bytes) else name) for name in names[at : at + SLICE]
             ]
             out += part
-            progress.rows += len(part)
             await asyncio.sleep(0)
         return out
 
