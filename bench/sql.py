@@ -209,7 +209,7 @@ def measures(client: Client, server: Server) -> dict[str, Callable[[], dict[str,
     return {
         "overhead": lambda: overhead(client),
         "64": lambda: rate(client, "steady", 51_200, 64),
-        "64 skewed": lambda: rate(client, "skewed", 12_800, 64),
+        "64 skewed": lambda: rate(client, "skewed", 51_200, 64),
         "256": lambda: rate(client, "steady", 102_400, 256),
         "resume": lambda: resume(client),
         "stream": lambda: stream(client, server),
