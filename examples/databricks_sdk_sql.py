@@ -7,7 +7,8 @@ w = WorkspaceClient()
 warehouse = next(iter(w.warehouses.list()))
 found = w.statement_execution.execute_statement(
     """
-    SELECT name, ai_query('databricks-meta-llama-3-3-70b-instruct', :ask || name) AS answer
+    SELECT name, ai_query('databricks-meta-llama-3-3-70b-instruct', :ask || name,
+                          modelParameters => named_struct('max_tokens', 64)) AS answer
     FROM VALUES ('Ana'), ('Ben') AS people(name)
     """,
     warehouse_id=warehouse.id,
