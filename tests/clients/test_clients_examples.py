@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PRINTS = {
     "openai_chat.py": r"\S.*\n[1-9]\d* tokens\n$",
     "openai_stream.py": r"\S.*\n[1-9]\d* tokens\n$",
-    "openai_tools.py": r'tool: weather \{"city": ?"\w+"\} -> It is sunny in \w+\.\n\S',
+    "openai_tools.py": r'tool: weather \{\s*"city":\s*"\w+"\s*\} -> It is sunny in \w+\.\n\S',
     "openai_structured_output.py": r"^(Rome|Oslo|Lima) (True|False)\n$",
     "openai_embeddings.py": r"^\d+ dimensions\nclosest: A recipe for a sourdough loaf\.\n$",
     "openai_completions.py": r"\S",
