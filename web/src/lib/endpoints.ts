@@ -1,0 +1,55 @@
+// Endpoints as the API tells them, and what follows from that.  docs/reference/api.md, "Endpoints".
+import { ask } from "./api";
+
+export interface Entity {
+  name: string;
+  entity_name?: string;
+  external_model?: { name: string; provider: string; task: string };
+  foundation_model?: { name: string; display_name?: string };
+  state?: { deployment?: string; deployment_state_message?: string };
+  [key: string]: unknown;
+}
+export interface Route {
+  served_model_name?: string;
+  served_entity_name?: string;
+  traffic_percentage: number;
+}
+export interface EndpointConfig {
+  served_entities?: Entity[];
+  traffic_config?: { routes?: Route[] };
+  config_version?: number;
+  [key: string]: unknown;
+}
+export interface Endpoint {
+  id: string;
+  name: string;
+  task?: string;
+  creator?: string;
+  description?: string;
+  creation_timestamp?: number;
+  last_updated_timestamp?: number;
+  state?: { ready?: string; config_update?: string };
+  config?: EndpointConfig;
+  pending_config?: EndpointConfig;
+  tags?: { key: string; value?: string }[];
+  permission_level?: string;
+  capabilities?: Record<string, boolean>;
+  endpoint_url?: string;
+  [key: string]: unknown;
+}
+
+/** The endpoints that the user may see, by name. */
+export async function list(signal?: AbortSignal): Promise<Endpoint[]> {
+  const found = await ask<{ endpoints?: Endpoint[] }>("/api/2.0/serving-endpoints", signal ? { signal } : {});
+  return (found.endpoints ?? []).sort((a, b) => a.name.localeCompare(b.name));
+}
+
+export async function get(name: string, signal?: AbortSignal): Promise<Endpoint> {
+  return ask<Endpoint>(`/api/2.0/serving-endpoints/${encodeURIComponent(name)}`, signal ? { signal } : {});
+}
+
+/** The kind of query that an endpoint answers: the last part of `llm/v1/chat`. */
+export function taskOf(endpoint: Endpoint): "chat" | "completions" | "embeddings" | "responses" | "" {
+  const last = (endpoint.task ?? "").split("/").pop() ?? "";
+  return last === "chat" || last === "completions" || last === "embeddings" || last === "responses" ? last : "";
+}

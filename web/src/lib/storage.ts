@@ -1,0 +1,33 @@
+// Small settings kept in the browser.  A browser that refuses to keep anything (private windows, a full disk) is no
+// reason not to work: then they last as long as the page.
+const PREFIX = "tesela.";
+const fallback = new Map<string, string>();
+
+export function read(name: string): string | null {
+  try {
+    return localStorage.getItem(PREFIX + name) ?? fallback.get(name) ?? null;
+  } catch {
+    return fallback.get(name) ?? null;
+  }
+}
+
+/** False when it will not outlast the page. */
+export function write(name: string, value: string): boolean {
+  fallback.set(name, value);
+  try {
+    localStorage.setItem(PREFIX + name, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function readJson<T>(name: string, otherwise: T): T {
+  const found = read(name);
+  if (found === null) return otherwise;
+  try {
+    return JSON.parse(found) as T;
+  } catch {
+    return otherwise;
+  }
+}
