@@ -43,9 +43,15 @@ $(SERVICES)/.services: requirements/services.txt | $(BIN)/python
 	@$(SERVICES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/services.txt
 	@touch $@
 
-setup: $(VENV)/.test $(CLIENTS)/.clients $(SERVICES)/.services ## Everything that the other targets need
+# Node comes from the system, or else from a wheel.  Without pages the server serves all the same.
+WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -type f -print 2>/dev/null)
+$(VENV)/.web: $(WEB_SOURCES) requirements/node.txt | $(VENV)/.serve
+	@$(BIN)/python web/build.py --has-node || $(PIP) --no-deps --require-hashes -r requirements/node.txt || true
+	@$(BIN)/python web/build.py && touch $@ || echo "serving without the web pages" >&2
 
-serve: $(VENV)/.serve ## Serve the local models: make serve ARGS='--port 9000'
+setup: $(VENV)/.test $(VENV)/.web $(CLIENTS)/.clients $(SERVICES)/.services ## Everything that the other targets need
+
+serve: $(VENV)/.serve $(VENV)/.web ## Serve the local models: make serve ARGS='--port 9000'
 	@exec $(BIN)/tesela serve $(ARGS)
 
 test: setup ## Every test

@@ -82,7 +82,7 @@ def imported_by(name: str) -> set[str]:
 def test_a_worker_imports_little() -> None:
     """What counts is the number of modules: the clock says something else on every machine."""
     found = imported_by("tesela.worker")
-    assert len(found) <= 490, "a worker imports more than it did; is that needed on every start?"
+    assert len(found) <= 500, "a worker imports more than it did; is that needed on every start?"
     heavy = {
         "numpy",
         "onnxruntime",

@@ -19,7 +19,7 @@ LAYERS = (
     ("client",),
     ("endpoint_build",),
     ("snapshot_build",),
-    ("store", "bell", "told"),
+    ("store", "bell", "told", "invitation"),
     ("gateway", "control", "engine", "telemetry", "sql"),
     ("local", "follow"),
     ("steward",),

@@ -46,12 +46,13 @@ class Screen:
             self._err.write(f"\r\x1b[Ktesela: {name}: {word}{part}")
             self._err.flush()
 
-    def banner(self, version: str, url: str, access_token: str | None, models: list[str]) -> None:
+    def banner(self, version: str, url: str, access_token: str | None, models: list[str], page: str = "") -> None:
         self._end_line()
         program = "tesela" if shutil.which("tesela") else shlex.quote(os.path.abspath(sys.argv[0]))
         lines = [
             f"Tesela {version} is ready at {url}",
             "",
+            *((f"  open {page}", "    (it signs you in once, within the hour)", "") if page else ()),
             f"  export DATABRICKS_HOST={url}",
             f"  export DATABRICKS_TOKEN={access_token}" if access_token else f"  # a token: {program} tokens create",
             "",

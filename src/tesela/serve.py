@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tesela import __version__, local, snapshot_build
+from tesela import __version__, invitation, local, snapshot_build
 from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.placement import make_run_dir
@@ -87,6 +87,7 @@ class _Parts(NamedTuple):
     plan: local.Plan
     run_dir: Path
     screen: Screen
+    static: Path = Path(__file__).parent / "static"
 
     def __repr__(self) -> str:
         return "_Parts(***)"
@@ -153,7 +154,8 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
         await asyncio.wait((ready, *ends), return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set() and not failed.done() and await ready:
             _write(config.home / ADDRESS_FILE, url)
-            screen.banner(__version__, url, access_token, sorted(plan.addresses))
+            first_page = _first_page(parts, url)
+            screen.banner(__version__, url, access_token, sorted(plan.addresses), first_page)
             keepers.append(asyncio.ensure_future(_stay_known(config.home / ADDRESS_FILE, url)))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
@@ -174,6 +176,15 @@ async def _serve(parts: _Parts, listener: socket.socket, access_token: str | Non
         await workers.stop(config.settings.timeouts.drain)
         await supervisor.stop()
         bell.close()
+
+
+def _first_page(parts: _Parts, url: str) -> str:
+    """The address of the pages that signs its reader in, once; empty where they are not built."""
+    if not (parts.static / "index.html").exists():
+        return ""
+    code = invitation.invite(parts.run_dir, parts.store.identities.first_admin().id, time.time())
+    # Behind the hash: browsers send that to nobody, so it stands in no log.
+    return f"{url}/#code={code}"
 
 
 async def _raise_from(keepers: list[asyncio.Task[None]]) -> None:

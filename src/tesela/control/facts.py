@@ -42,6 +42,11 @@ class EngineFacts(Protocol):
     def message(self) -> str: ...
 
 
+def refuse(_authorization: bytes) -> Credential:
+    """For handlers that nobody can sign in to."""
+    raise Unauthenticated("nobody can sign in here")
+
+
 class Facts(msgspec.Struct, frozen=True):
     """The workspace's identity, and where to look for everything that changes.
 
@@ -54,7 +59,9 @@ class Facts(msgspec.Struct, frozen=True):
     what an endpoint that is asked for now can refer to.  `counts` is what this worker has counted, by endpoint, served
     entity and principal; `breakers` says, for an endpoint's name, of which served entities the breaker is open.
     `token_of` reads the token out of an Authorization header.  `sql_socket` is where the process that runs statements
-    is asked, and `sql_secret` what it is shown.
+    is asked, and `sql_secret` what it is shown.  `static` is the folder of the built web pages, `cookie` the name of
+    their session's cookie; `authenticate` finds the credential behind an Authorization header, and `take_code` uses up
+    a one-time code and gives the id of the principal whom it signs in.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -75,6 +82,10 @@ class Facts(msgspec.Struct, frozen=True):
     token_of: Callable[[bytes], bytes] = bytes
     sql_socket: str = ""
     sql_secret: str = ""
+    static: Path = Path()
+    cookie: str = "tesela_session"
+    authenticate: Callable[[bytes], Credential] = refuse
+    take_code: Callable[[str], str | None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"Facts({self.workspace_id})"

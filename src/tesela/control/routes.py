@@ -17,10 +17,12 @@ from tesela.control import (
     health,
     identity,
     oidc,
+    pages,
     permissions,
     scim,
     secrets,
     serving_routes,
+    session,
     sql,
     token_management,
     tokens,
@@ -43,10 +45,12 @@ PARTS = (
     token_management,
     audit,
     sql,
+    session,
+    pages,
 )
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-PUBLIC: frozenset[str] = oidc.PUBLIC | sql.PUBLIC | {health.PATH}
+PUBLIC: frozenset[str] = oidc.PUBLIC | sql.PUBLIC | pages.PUBLIC | {health.PATH, session.PATH}
 """The paths that answer without a credential.  None of them tells anything about endpoints or principals."""
 _PUBLIC = tuple(compile_path(path)[0] for path in sorted(PUBLIC))
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tesela.errors import MethodNotAllowed, Unauthenticated
-from tesela.gateway import doors, native
+from tesela.gateway import doors, native, page
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
@@ -72,6 +72,9 @@ class Application:
             door = native.enter(door._replace(query=scope["query_string"]), headers)
         elif scope["raw_path"].startswith(doors.GEMINI_MODELS):
             native.bear(headers, b"x-goog-api-key")
+        if page.bear(headers, self._gateway.cookie):
+            # Handlers pass the caller's token on, to whatever makes requests in their name.
+            scope["headers"] = [*scope["headers"], (b"authorization", headers[b"authorization"])]
         credential: Credential | None = None
         try:
             credential = self._gateway.authenticate(headers.get(b"authorization"))

@@ -25,6 +25,7 @@ from tesela.gateway.breaker import Terms
 from tesela.gateway.doors import Door, Manners
 from tesela.gateway.health import Health
 from tesela.gateway.invocation import Invocation
+from tesela.gateway.page import cookie_name
 from tesela.gateway.refusal import boundary, refuse
 from tesela.gateway.seams import Caller, Transport
 from tesela.providers.base import Provider
@@ -63,6 +64,7 @@ class Gateway:
         self.under_way: set[Invocation] = set()
         self.patience_s = patience_s
         self.sessions = sessions
+        self.cookie = cookie_name(sessions.workspace_id if sessions is not None else "").encode()
         self._prefix = id_prefix
         self._count = 0
         self._looking: asyncio.TimerHandle | None = None

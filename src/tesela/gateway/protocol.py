@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
-from tesela.gateway import doors, glance, native, offers
+from tesela.gateway import doors, glance, native, offers, page
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
 from tesela.gateway.linger import forget, linger, may_answer
@@ -227,8 +227,8 @@ class HotProtocol(HttpToolsProtocol):
             self._as_usual()
             return
         self._heads = headers = {name.lower(): content for name, content in self._found.items()}
-        if door.native is not None:
-            door = native.enter(door, headers)
+        door = native.enter(door, headers)
+        page.bear(headers, self.gateway.cookie)
         chunks = parser.get_http_version() >= "1.1"
         keep_alive = chunks and parser.should_keep_alive()
         self.cycle = self._turn = turn = HotTurn(self, door, keep_alive, chunks)  # type: ignore[assignment]
