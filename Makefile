@@ -57,6 +57,7 @@ serve: $(VENV)/.serve $(VENV)/.web ## Serve the local models: make serve ARGS='-
 test: setup ## Every test
 	@$(BIN)/python -m pytest -q $(ARGS)
 	@$(CLIENTS)/bin/python -m pytest -q tests/clients
+	@test ! -d web/node_modules || $(BIN)/python web/build.py --test
 
 check: $(VENV)/.test ## Lint, format, types, generated pages
 	@$(BIN)/ruff check .
@@ -85,4 +86,4 @@ lock: $(BIN)/python ## Resolve the locks again
 	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(CLIENTS) $(SERVICES) .conformance .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf web/node_modules src/tesela/static screenshots $(VENV) $(CLIENTS) $(SERVICES) .conformance .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

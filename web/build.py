@@ -18,6 +18,10 @@ STATIC = WEB.parent / "src" / "tesela" / "static"
 OLDEST = (20, 19)
 """The oldest Node that Vite 8 runs on."""
 SOURCES = ("index.html", "package.json", "package-lock.json", "vite.config.ts", "svelte.config.js", "tsconfig.json")
+CHECKS = (
+    ("svelte-check/bin/svelte-check", "--tsconfig", "./tsconfig.json", "--fail-on-warnings"),
+    ("vitest/vitest.mjs", "run"),
+)
 STAMP = ".built"
 INSTALLED = ".installed"
 SMALL = 512
@@ -92,6 +96,20 @@ def build(web: Path = WEB, static: Path = STATIC) -> bool:
     return True
 
 
+def check(web: Path = WEB) -> int:
+    """The types and the unit tests of the pages."""
+    install(web)
+    commands = (
+        ("svelte-check/bin/svelte-check", "--tsconfig", "./tsconfig.json", "--fail-on-warnings"),
+        ("vitest/vitest.mjs", "run"),
+    )
+    for file, *arguments in commands:
+        done = subprocess.run([*node()[0], str(web / "node_modules" / file), *arguments], cwd=web, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
 def _compress(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size >= SMALL]
     for path in files:
@@ -121,6 +139,8 @@ def _run(command: list[str], folder: Path, **more: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    if arguments == ["--test"]:
+        return check()
     if arguments == ["--has-node"]:
         try:
             node()

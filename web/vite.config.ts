@@ -13,6 +13,8 @@ export default defineConfig(({ mode }) => ({
     outDir: process.env["TESELA_WEB_OUT"] ?? "../src/tesela/static",
     emptyOutDir: true,
     target: "es2022",
+    // Older ones do not know `light-dark()`, and what stands in for it follows the system and not our switch.
+    cssTarget: ["chrome123", "edge123", "firefox120", "safari17.5"],
     // A policy without `unsafe-inline` and `data:` scripts: nothing may be written into the page itself.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

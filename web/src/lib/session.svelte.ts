@@ -14,11 +14,12 @@ export interface Session {
 }
 
 const PATH = "/api/2.0/tesela/session";
-const current = $state<{ known: boolean; session: Session; ended: boolean; trouble: ApiError | null }>({
+const current = $state<{ known: boolean; session: Session; ended: boolean; trouble: ApiError | null; refused: ApiError | null }>({
   known: false,
   session: { user: null },
   ended: false,
   trouble: null,
+  refused: null,
 });
 
 export function session(): typeof current {
@@ -44,7 +45,8 @@ export async function startSession(): Promise<void> {
     current.trouble = null;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    current.trouble = error;
+    // A code that is no longer good leaves the other way to sign in.
+    current[error.offline || error.status >= 500 ? "trouble" : "refused"] = error;
   }
   current.known = true;
 }
@@ -54,6 +56,7 @@ export async function signIn(by: { token: string } | { code: string }): Promise<
   current.session = await ask<Session>(PATH, { method: "POST", body: by });
   current.ended = false;
   current.trouble = null;
+  current.refused = null;
 }
 
 /** Throws ApiError. */
