@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import Open
-from tests.system.processes import Served
+from tests.system.processes import Served, until
 
 Axe = Callable[[Page], None]
 Shot = Callable[..., None]
@@ -70,7 +70,7 @@ def test_theme_and_language(visit: Open, axe: Axe, shot: Shot, dark: bool) -> No
     first = page.evaluate(background)
     page.get_by_label("Account").click()
     page.get_by_label("Theme").select_option("light" if dark else "dark")
-    page.wait_for_function(f"{background} !== {first!r}")
+    until(lambda: page.evaluate(background) != first)
     page.get_by_label("Language").select_option("es")
     expect(page.get_by_text("Cerrar sesión")).to_be_visible()
     axe(page)
@@ -78,7 +78,7 @@ def test_theme_and_language(visit: Open, axe: Axe, shot: Shot, dark: bool) -> No
     page.reload()
     expect(page.get_by_label("Cuenta")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "es"
-    page.wait_for_function(f"{background} !== {first!r}")
+    until(lambda: page.evaluate(background) != first)
 
 
 def test_the_browser_says_which_language(visit: Open) -> None:
@@ -88,6 +88,7 @@ def test_the_browser_says_which_language(visit: Open) -> None:
 
 def test_an_address_that_nobody_has(visit: Open) -> None:
     page = visit("/serving")
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
     page.evaluate("history.pushState(null, '', '/nowhere'); dispatchEvent(new PopStateEvent('popstate'))")
     expect(page.get_by_text("There is no page at this address")).to_be_visible()
     page.get_by_role("link", name="Go to the Playground").click()
