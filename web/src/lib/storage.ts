@@ -31,3 +31,12 @@ export function readJson<T>(name: string, otherwise: T): T {
     return otherwise;
   }
 }
+
+export function remove(name: string): void {
+  fallback.delete(name);
+  try {
+    localStorage.removeItem(PREFIX + name);
+  } catch {
+    // It was not kept there either.
+  }
+}

@@ -1,0 +1,198 @@
+// One model's side of a conversation, while it is on the page: asks, streams, stops, and keeps what came.
+import { ApiError, send } from "../api";
+import { eventsOf } from "../sse";
+import { Answer } from "./answer";
+import { bodyOf, problems } from "./request";
+import { leafBelow, openCalls, path, versions, without } from "./tree";
+import { newId, type Failure, type Message, type PaneData, type Settings } from "./types";
+
+/** Milliseconds between two looks at what has come: the eye sees no more, and the page has other things to do. */
+const PACE_MS = 50;
+
+/** An answer that is on its way. */
+export interface Live {
+  id: string;
+  parent: string | null;
+  content: string;
+  reasoning: string;
+  calls: Answer["calls"];
+  first_ms: number | null;
+}
+
+export class Pane {
+  readonly id: string;
+  endpoint = $state("");
+  settings = $state.raw<Settings>() as Settings;
+  messages = $state.raw<Message[]>([]);
+  leaf = $state<string | null>(null);
+  live = $state.raw<Live | null>(null);
+  readonly shown = $derived(path(this.messages, this.leaf));
+  readonly busy = $derived(this.live !== null);
+  readonly open = $derived(openCalls(this.shown));
+  #stop: AbortController | null = null;
+  #changed: () => void;
+
+  constructor(data: PaneData, changed: () => void) {
+    this.id = data.id;
+    this.endpoint = data.endpoint;
+    this.settings = data.settings;
+    this.messages = data.messages;
+    this.leaf = data.leaf;
+    this.#changed = changed;
+  }
+
+  data(): PaneData {
+    return { id: this.id, endpoint: this.endpoint, settings: this.settings, messages: this.messages, leaf: this.leaf };
+  }
+
+  use(endpoint: string): void {
+    this.endpoint = endpoint;
+    this.#changed();
+  }
+
+  set(settings: Settings): void {
+    this.settings = settings;
+    this.#changed();
+  }
+
+  /** Say something and get an answer to it. */
+  async ask(content: string, images: string[] = []): Promise<void> {
+    if (this.busy) return;
+    this.#add({ role: "user", content, ...(images.length ? { images } : {}) }, this.leaf);
+    await this.answer();
+  }
+
+  /** Another answer to the same: a version beside the one that there is. */
+  async again(message: Message): Promise<void> {
+    if (this.busy) return;
+    this.leaf = message.parent;
+    await this.answer();
+  }
+
+  /** Another wording of what was said, with an answer of its own. */
+  async edit(message: Message, content: string): Promise<void> {
+    if (this.busy) return;
+    this.#add({ role: "user", content, ...(message.images ? { images: message.images } : {}) }, message.parent);
+    await this.answer();
+  }
+
+  /** The results of the tools that the model called, and its answer to them. */
+  async results(texts: Record<string, string>): Promise<void> {
+    if (this.busy) return;
+    for (const call of this.open) this.#add({ role: "tool", tool_call_id: call.id, content: texts[call.id] ?? "" }, this.leaf);
+    await this.answer();
+  }
+
+  choose(message: Message): void {
+    this.leaf = leafBelow(this.messages, message.id);
+    this.#changed();
+  }
+
+  versions(message: Message): Message[] {
+    return versions(this.messages, message);
+  }
+
+  remove(message: Message): void {
+    this.messages = without(this.messages, message.id);
+    this.leaf = message.parent;
+    this.#changed();
+  }
+
+  clear(): void {
+    this.stop();
+    this.messages = [];
+    this.leaf = null;
+    this.#changed();
+  }
+
+  stop(): void {
+    this.#stop?.abort();
+  }
+
+  /** Ask for an answer to what is shown.  What goes wrong stands in the message; nothing is thrown. */
+  async answer(): Promise<void> {
+    if (this.busy || Object.keys(problems(this.settings)).length) return;
+    const live: Live = { id: newId(), parent: this.leaf, content: "", reasoning: "", calls: [], first_ms: null };
+    const stop = (this.#stop = new AbortController());
+    const body = bodyOf(this.shown, this.settings);
+    const answer = new Answer();
+    const began = performance.now();
+    let served = "";
+    let requestId = "";
+    let failure: Failure | null = null;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let looked = 0;
+    const look = (): void => {
+      timer = undefined;
+      looked = performance.now();
+      this.live = { ...live, content: answer.content, reasoning: answer.reasoning, calls: [...answer.calls] };
+    };
+    this.live = live;
+    try {
+      const to = `/serving-endpoints/${encodeURIComponent(this.endpoint)}/invocations`;
+      const response = await send(to, { method: "POST", body, signal: stop.signal });
+      served = response.headers.get("served-model-name") ?? "";
+      requestId = response.headers.get("x-request-id") ?? "";
+      const arrived = (): void => {
+        if (live.first_ms === null && answer.begun) live.first_ms = performance.now() - began;
+        const wait = PACE_MS - (performance.now() - looked);
+        if (wait <= 0 && timer === undefined) look();
+        else timer ??= setTimeout(look, wait);
+      };
+      if (!response.headers.get("content-type")?.startsWith("text/event-stream") || !response.body) {
+        answer.whole(await response.json());
+        arrived();
+      } else {
+        for await (const event of eventsOf(response.body)) {
+          answer.push(event);
+          arrived();
+          if (answer.failure) break;
+        }
+      }
+      if (answer.failure) failure = { ...answer.failure, request_id: requestId };
+      // A whole stream ends with [DONE]; one that the connection took with it does not.
+      else if (!answer.done && !answer.finish) failure = { status: 0, code: "CUT", message: "", request_id: requestId };
+    } catch (error) {
+      if (stop.signal.aborted) answer.finish = "stopped";
+      else failure = failureOf(error, requestId, answer.begun);
+    } finally {
+      clearTimeout(timer);
+    }
+    const message: Message = {
+      id: live.id, parent: live.parent, role: "assistant", content: answer.content, at: Date.now(),
+      metrics: {
+        first_ms: live.first_ms, total_ms: performance.now() - began, usage: answer.usage,
+        model: served || answer.model, request_id: requestId,
+      },
+      ...(answer.reasoning ? { reasoning: answer.reasoning } : {}),
+      ...(answer.refusal ? { refusal: answer.refusal } : {}),
+      ...(answer.calls.length ? { tool_calls: answer.calls } : {}),
+      ...(answer.finish ? { finish: answer.finish } : {}),
+      ...(failure ? { failure } : {}),
+    }; // prettier-ignore
+    this.live = null;
+    this.#stop = null;
+    // Somebody may have cleared the pane meanwhile: then nobody waits for this.
+    if (live.parent === null || this.messages.some((one) => one.id === live.parent)) {
+      this.messages = [...this.messages, message];
+      this.leaf = message.id;
+      this.#changed();
+    }
+  }
+
+  #add(part: Pick<Message, "role" | "content"> & Partial<Message>, parent: string | null): void {
+    const message: Message = { id: newId(), parent, at: Date.now(), ...part };
+    this.messages = [...this.messages, message];
+    this.leaf = message.id;
+    this.#changed();
+  }
+}
+
+function failureOf(error: unknown, requestId: string, begun: boolean): Failure {
+  if (error instanceof ApiError) {
+    return { status: error.status, code: error.code, message: error.message, request_id: error.requestId };
+  }
+  if (error instanceof RangeError) return { status: 0, code: "TOO_LONG", message: error.message, request_id: requestId };
+  // The browser's own words for a connection that broke say nothing to anybody.
+  return { status: 0, code: begun ? "CUT" : "OFFLINE", message: "", request_id: requestId };
+}

@@ -1,0 +1,91 @@
+// A conversation that was opened: its panes, and the moment when it is kept.  It goes on while another one is looked at.
+import { Pane } from "./pane.svelte";
+import { newPane, type Conversation } from "./types";
+
+const SAVE_MS = 400;
+const TITLE = 60;
+export const MOST_PANES = 6;
+
+export class Sheet {
+  readonly id: string;
+  readonly created: number;
+  title = $state("");
+  sync = $state(true);
+  panes = $state.raw<Pane[]>([]);
+  readonly busy = $derived(this.panes.some((one) => one.busy));
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #touched = false;
+  #keep: (data: Conversation) => void;
+
+  constructor(conversation: Conversation, keep: (data: Conversation) => void) {
+    this.id = conversation.id;
+    this.created = conversation.created;
+    this.title = conversation.title;
+    this.sync = conversation.sync;
+    this.panes = conversation.panes.map((one) => new Pane(one, () => this.touch()));
+    this.#keep = keep;
+  }
+
+  data(): Conversation {
+    const { id, title, created, sync } = this;
+    return { id, title, created, updated: Date.now(), sync, panes: this.panes.map((one) => one.data()) };
+  }
+
+  rename(title: string): void {
+    this.title = title;
+    this.touch();
+  }
+
+  setSync(sync: boolean): void {
+    this.sync = sync;
+    this.touch();
+  }
+
+  /** Another pane, with the settings of the last one. */
+  compare(endpoint: string): void {
+    if (this.panes.length >= MOST_PANES) return;
+    const data = newPane(endpoint, $state.snapshot(this.panes.at(-1)?.settings));
+    this.panes = [...this.panes, new Pane(data, () => this.touch())];
+    this.touch();
+  }
+
+  close(pane: Pane): void {
+    pane.stop();
+    this.panes = this.panes.filter((one) => one !== pane);
+    this.touch();
+  }
+
+  /** One prompt to all panes. */
+  ask(content: string, images: string[]): void {
+    for (const pane of this.panes) void pane.ask(content, images);
+  }
+
+  stop(): void {
+    for (const pane of this.panes) pane.stop();
+  }
+
+  /** Something has changed: it is kept a moment later. */
+  touch(): void {
+    this.#touched = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.save(), SAVE_MS);
+  }
+
+  /** Keep it now.  What nobody has said anything in yet is not kept. */
+  save(): void {
+    clearTimeout(this.#timer);
+    if (!this.#touched) return;
+    this.#touched = false;
+    const first = this.panes.flatMap((one) => one.messages).find((one) => one.role === "user");
+    if (!first && !this.title) return;
+    if (!this.title && first) this.title = first.content.trim().split("\n")[0]?.slice(0, TITLE) || "…";
+    this.#keep(this.data());
+  }
+
+  /** Stop, and keep nothing more. */
+  drop(): void {
+    clearTimeout(this.#timer);
+    this.stop();
+    this.#keep = () => undefined;
+  }
+}
