@@ -49,6 +49,7 @@ def served(name: str, model: str, task: str = "chat", more: str = "") -> str:
 
 FILE = "endpoints:\n" + "".join((
     served("echo", "echo"),
+    served("polite", "my-model"),
     served("slow", "long-400+drip-20ms"),
     served("fast", "long-600+drip-5ms"),
     served("fast-b", "long-600+drip-5ms"),
@@ -58,6 +59,7 @@ FILE = "endpoints:\n" + "".join((
     served("busy", "error-429"),
     served("down", "error-503"),
     served("broken", "bad-json"),
+    served("error-late", "error-after-2"),
     served("tools", "tool-call"),
     served("words", "echo", "completions"),
     served("vectors", "vectors", "embeddings"),

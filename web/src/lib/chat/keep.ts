@@ -78,6 +78,8 @@ function settled<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     // A full disk is told by the transaction, after the request itself was taken.
     const transaction = request.transaction;
+    // Without waiting for anything: a page that is left right now aborts what has not been committed.
+    if (transaction?.mode === "readwrite") transaction.commit();
     request.onerror = () => reject(request.error ?? new Error("IndexedDB"));
     if (transaction) {
       transaction.onabort = () => reject(transaction.error ?? new Error("IndexedDB"));

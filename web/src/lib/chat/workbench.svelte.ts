@@ -8,6 +8,8 @@ import { newConversation, newId, type Conversation } from "./types";
 
 export class Workbench {
   endpoints = $state.raw<Endpoint[]>([]);
+  /** Whether it is known which conversation is looked at, and which endpoints there are. */
+  opened = $state(false);
   ready = $state(false);
   trouble = $state.raw<unknown>(null);
   /** Set when the browser has no room for a conversation. */
@@ -23,15 +25,16 @@ export class Workbench {
 
   /** Load what there is and show the last conversation, or a new one with the endpoint that was asked for. */
   async start(endpoint: string | null): Promise<void> {
-    const first = this.#keeper === null;
     const endpoints = this.load();
-    this.#keeper ??= await open(this.user);
-    if (first) this.conversations = await this.#keeper.all();
+    if (this.#keeper === null) {
+      this.#keeper = await open(this.user);
+      this.conversations = await this.#keeper.all();
+      const last = this.conversations.find((one) => one.id === read("conversation"));
+      if (last && !endpoint) this.#show(this.#open(last));
+    }
+    if (endpoint) this.fresh(endpoint);
+    this.opened = true;
     await endpoints;
-    const last = first && !endpoint ? this.conversations.find((one) => one.id === read("conversation")) : undefined;
-    if (last) this.#show(this.#open(last));
-    else if (endpoint) this.fresh(endpoint);
-    for (const pane of this.sheet.panes) if (!pane.endpoint) pane.endpoint = this.usual;
     this.ready = true;
   }
 

@@ -37,7 +37,17 @@ const STYLE = HighlightStyle.define([
 ]);
 
 const LOOK = EditorView.theme({
-  "&": { color: "var(--text)" },
+  "&": {
+    color: "var(--text)",
+    border: "1px solid var(--line-strong)",
+    borderRadius: "var(--radius)",
+    background: "var(--surface)",
+    fontFamily: "var(--mono)",
+    fontSize: "13.5px",
+    minHeight: "calc(var(--rows) * 1.5em + 16px)",
+    maxHeight: "max(60vh, calc(var(--rows) * 1.5em + 16px))",
+  },
+  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "1px" },
   ".cm-content": { caretColor: "var(--text)", fontFamily: "var(--mono)" },
   ".cm-scroller": { fontFamily: "inherit", lineHeight: "1.5" },
   ".cm-gutters": { background: "var(--sunken)", color: "var(--muted)", borderRight: "1px solid var(--line)" },
@@ -59,8 +69,12 @@ const LANGUAGES: Record<Wanted["language"], () => Extension[]> = {
 
 export function create(parent: HTMLElement, wanted: Wanted): Editor {
   const more = new Compartment();
+  // In a shadow root CodeMirror's styles are sheets that the script adopts; in a document they would be `style`
+  // elements, which the policy forbids.
+  const root = parent.attachShadow({ mode: "open" });
   const view = new EditorView({
-    parent,
+    parent: root,
+    root,
     doc: wanted.value,
     extensions: [
       keymap.of([{ key: "Mod-Enter", run: () => (wanted.submit(), true) }]),
