@@ -40,6 +40,7 @@ from tesela.gateway.seams import Transport
 from tesela.gateway.transport import Pools
 from tesela.providers.registry import PROVIDERS
 from tesela.snapshot_build import Built
+from tesela.telemetry.sharing import Shared
 from tesela.telemetry.tally import Tally
 from tesela.told import READY, SQL_SOCKET, TROUBLE_FILE, Start
 
@@ -117,6 +118,7 @@ async def serve(start: Start, ready: int) -> None:
         sessions=Sessions(str(workspace.id)),
         terms=terms_of(config),
     )
+    shared = Shared(gateway.activity, run_dir, start.number, alone=config.settings.workers == 1)
     gateway.recheck = follower.catch_up
     facts = control.Facts(
         snapshot=lambda: gateway.snapshot,
@@ -140,6 +142,7 @@ async def serve(start: Start, ready: int) -> None:
         static=STATIC,
         cookie=gateway.cookie.decode(),
         authenticate=gateway.authenticate,
+        activity=shared,
         take_code=lambda code: invitation.take(run_dir, code, time.time()),
     )
     handler = list_models(gateway, int(workspace.created))
@@ -173,6 +176,7 @@ async def serve(start: Start, ready: int) -> None:
     )
 
     follower.start()
+    shared.start(loop)
     loop.add_reader(sys.stdin.fileno(), _parent_gone, server)
     try:
         with socket.socket(fileno=start.descriptor) as listener:
@@ -180,6 +184,7 @@ async def serve(start: Start, ready: int) -> None:
     finally:
         loop.remove_reader(sys.stdin.fileno())
         follower.stop()
+        shared.stop()
         pools.close()
         player.close()
         store.close()

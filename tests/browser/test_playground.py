@@ -7,9 +7,10 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 from tests.browser.conftest import Open
 from tests.system.processes import Served, until
 
@@ -153,7 +154,7 @@ def test_settings_are_sent_and_kept_and_wrong_ones_are_told(visit: Open, axe: Ax
     dialog.get_by_role("button", name="Close").last.click()
     with page.expect_request("**/invocations") as sent:
         say(page, "hi")
-    body = sent.value.post_data_json
+    body: Any = sent.value.post_data_json
     assert body["messages"] == [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "hi"}]
     sent_ = {name: body[name] for name in ("temperature", "max_tokens", "seed", "stop", "reasoning_effort")}
     assert sent_ == {
@@ -202,17 +203,18 @@ def test_structured_output_follows_the_schema(visit: Open) -> None:
 def test_images_go_with_a_message(visit: Open) -> None:
     page = at(visit, "echo")
     page.locator("input[type=file][accept='image/*']").set_input_files(
-        [{"name": "a.png", "mimeType": "image/png", "buffer": PICTURE}]
+        FilePayload(name="a.png", mimeType="image/png", buffer=PICTURE)
     )
     expect(page.get_by_role("img", name="Image 1")).to_be_visible()
     with page.expect_request("**/invocations") as sent:
         say(page, "What is this?")
-    parts = sent.value.post_data_json["messages"][0]["content"]
+    body: Any = sent.value.post_data_json
+    parts = body["messages"][0]["content"]
     assert parts[0] == {"type": "text", "text": "What is this?"}
     assert parts[1]["image_url"]["url"].startswith("data:image/png;base64,")
     expect(page.get_by_role("article", name="You").get_by_role("img")).to_be_visible()
     page.locator("input[type=file][accept='image/*']").set_input_files(
-        [{"name": "b.png", "mimeType": "image/png", "buffer": b"no picture"}]
+        FilePayload(name="b.png", mimeType="image/png", buffer=b"no picture")
     )
     expect(page.get_by_role("alert")).to_contain_text("b.png is not an image")
 
@@ -282,7 +284,7 @@ def test_a_conversation_comes_back_from_its_json(visit: Open, tmp_path: Path) ->
     other.locator("input[type=file][accept='application/json,.json']").set_input_files(file)
     expect(answers(other)).to_contain_text("keep me")
     other.locator("input[type=file][accept='application/json,.json']").set_input_files(
-        [{"name": "x.json", "mimeType": "application/json", "buffer": b"{}"}]
+        FilePayload(name="x.json", mimeType="application/json", buffer=b"{}")
     )
     expect(other.get_by_role("alert")).to_contain_text("no conversation")
 

@@ -19,7 +19,9 @@ def test_the_list_has_every_endpoint_in_the_thin_shape(world: Any, path: str) ->
     gpt = found["gpt"]
     assert gpt["state"] == {"ready": "READY", "config_update": "NOT_UPDATING"}
     assert gpt["endpoint_type"] == "EXTERNAL_MODEL"
-    assert set(gpt["config"]) == {"served_entities"}
+    assert set(gpt["config"]) == {"served_entities", "traffic_config"}
+    assert gpt["source"] == "file"
+    assert found["databricks-dbrx-instruct"]["source"] == "built-in"
     assert set(gpt["config"]["served_entities"][0]) == {"name", "external_model"}
     assert "permission_level" not in gpt
     assert found["tiny"]["config"]["served_entities"][0]["foundation_model"]["name"] == "tiny"

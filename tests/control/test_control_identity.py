@@ -74,7 +74,7 @@ def test_every_path_but_the_public_ones_wants_a_credential(world: Any, public: f
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/api/2.0/nothing", "/api/2.0/connector-service/feature-flags/PYTHON/4.9.0", "/health/"]
+    "path", ["/nothing", "/api/2.0/nothing", "/api/2.0/connector-service/feature-flags/PYTHON/4.9.0", "/health/"]
 )
 def test_an_unknown_path_has_the_databricks_shape(world: Any, path: str) -> None:
     answer = world.call("GET", path)

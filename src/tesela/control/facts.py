@@ -1,8 +1,8 @@
 """What the control plane's handlers are given.  They hold nothing of their own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -33,6 +33,41 @@ class CountFacts(Protocol):
     def completion_tokens(self) -> int: ...
 
 
+class MinuteFacts(Protocol):
+    """Figures of one minute, see `telemetry/activity.py`."""
+
+    def percentile_ms(self, share: float) -> float | None: ...
+
+
+class SeriesFacts(Protocol):
+    """What is remembered of one endpoint: its last requests and its minutes."""
+
+    @property
+    def recent(self) -> Sequence[Any]: ...
+    @property
+    def minutes(self) -> Mapping[int, MinuteFacts]: ...
+
+
+class ActivityFacts(Protocol):
+    """What all workers remember.  `of` reads files, `settle` belongs to the loop."""
+
+    def settle(self) -> None: ...
+    def of(self, endpoint: str) -> SeriesFacts: ...
+
+
+class _Nothing:
+    """For a control plane beside no gateway."""
+
+    recent: Sequence[Any] = ()
+    minutes: Mapping[int, MinuteFacts] = {}
+
+    def settle(self) -> None:
+        return
+
+    def of(self, _endpoint: str) -> SeriesFacts:
+        return self
+
+
 class EngineFacts(Protocol):
     """How a local model is: one of the words of `DEPLOYMENT`, and why when it is not well."""
 
@@ -61,7 +96,7 @@ class Facts(msgspec.Struct, frozen=True):
     `token_of` reads the token out of an Authorization header.  `sql_socket` is where the process that runs statements
     is asked, and `sql_secret` what it is shown.  `static` is the folder of the built web pages, `cookie` the name of
     their session's cookie; `authenticate` finds the credential behind an Authorization header, and `take_code` uses up
-    a one-time code and gives the id of the principal whom it signs in.
+    a one-time code and gives the id of the principal whom it signs in.  `activity` is what endpoints did lately.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -86,6 +121,7 @@ class Facts(msgspec.Struct, frozen=True):
     cookie: str = "tesela_session"
     authenticate: Callable[[bytes], Credential] = refuse
     take_code: Callable[[str], str | None] = lambda _: None
+    activity: ActivityFacts = _Nothing()
 
     def __repr__(self) -> str:
         return f"Facts({self.workspace_id})"

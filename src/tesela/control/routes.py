@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route, Router, compile_path
 from starlette.types import Receive, Scope, Send
 
 from tesela.control import (
+    activity,
     audit,
     client_secrets,
     health,
@@ -46,6 +47,7 @@ PARTS = (
     audit,
     sql,
     session,
+    activity,
     pages,
 )
 READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -65,7 +65,8 @@ def summary(stored: Stored, frame: Frame) -> Json:
     one = stored.endpoint
     config = _config(stored, one.active if one.active is not None else one.pending, frame, pending=one.active is None)
     thin = [{key: entity[key] for key in THIN if key in entity} for entity in config["served_entities"]]
-    return {**_common(stored, frame), "config": {"served_entities": thin}}
+    traffic = {"traffic_config": config["traffic_config"]} if "traffic_config" in config else {}
+    return {**_common(stored, frame), "config": {"served_entities": thin, **traffic}}
 
 
 def authorization_details(endpoint_id: str) -> str:
@@ -101,6 +102,7 @@ def _common(stored: Stored, frame: Frame) -> Json:
         if any(entity.get("external_model") for entity in entities)
         else "FOUNDATION_MODEL_API",
         "description": one.settings.get("description", ""),
+        "source": "store",
     }
     return out | {name: one.settings[name] for name in SHOWN if name in one.settings}
 

@@ -46,12 +46,7 @@ def detail(endpoint: Endpoint, frame: Frame) -> dict[str, Any]:
     created = endpoint.created_ms or frame.created_ms
     out["config"] = {
         "served_entities": [_entity(one, endpoint.creator, created, frame.engines) for one in endpoint.entities],
-        "traffic_config": {
-            "routes": [
-                {"served_model_name": one.name, "served_entity_name": one.name, "traffic_percentage": one.percentage}
-                for one in endpoint.entities
-            ]
-        },
+        "traffic_config": _traffic(endpoint),
         "config_version": 1,
     }
     out["permission_level"] = frame.permission
@@ -63,7 +58,17 @@ def detail(endpoint: Endpoint, frame: Frame) -> dict[str, Any]:
 
 def summary(endpoint: Endpoint, frame: Frame) -> dict[str, Any]:
     """As the items of `GET /api/2.0/serving-endpoints`."""
-    return {**_common(endpoint, frame), "config": {"served_entities": [_spec(one) for one in endpoint.entities]}}
+    config = {"served_entities": [_spec(one) for one in endpoint.entities], "traffic_config": _traffic(endpoint)}
+    return {**_common(endpoint, frame), "config": config}
+
+
+def _traffic(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "routes": [
+            {"served_model_name": one.name, "served_entity_name": one.name, "traffic_percentage": one.percentage}
+            for one in endpoint.entities
+        ]
+    }
 
 
 def gateway_endpoint(endpoint: Endpoint) -> dict[str, Any]:
@@ -94,6 +99,8 @@ def _common(endpoint: Endpoint, frame: Frame) -> dict[str, Any]:
         "tags": [msgspec.to_builtins(tag) for tag in endpoint.config.tags],
         "endpoint_type": "EXTERNAL_MODEL" if _external(endpoint) else "FOUNDATION_MODEL_API",
         "description": endpoint.description,
+        # Of our own: the file's and the built-in ones cannot be changed through the API.
+        "source": endpoint.source,
     }
     if endpoint.creator:
         out["creator"] = endpoint.creator

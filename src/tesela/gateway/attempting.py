@@ -22,6 +22,7 @@ from tesela.gateway.trouble import Pause, Trouble
 from tesela.providers.base import Exchange
 from tesela.snapshot import Credential
 from tesela.telemetry import attempts
+from tesela.telemetry.activity import Asked
 from tesela.telemetry.attempts import Attempted
 from tesela.wire import usage
 
@@ -46,6 +47,7 @@ class Attempts(Listener):
     _probe: Ailment | None = None
     _trouble: Trouble | None = None
     _began = 0.0
+    _first = 0.0
     _head: Headers | None = None
 
     def __init__(
@@ -192,7 +194,7 @@ class Attempts(Listener):
                 self._trouble.attempts.append(self._attempted(self._gateway.loop.time(), "Cancelled"))
             self._over(499, relay.source.usage if relay is not None else None)
 
-    def _over(self, status: int, counted: usage.Usage | None) -> None:
+    def _over(self, status: int, counted: usage.Usage | None, error: str = "") -> None:
         gateway = self._gateway
         if gateway.ailing and status == 200:
             self._well()
@@ -201,8 +203,20 @@ class Attempts(Listener):
         gateway.under_way.discard(self)
         key = (self._question.endpoint.name, self._entity.name, self._credential.principal.id)
         gateway.tally.add(key, status, counted)
+        self._remember(status, counted, error)
         if self._trouble is not None:
             self._record(self._trouble, status)
+
+    def _remember(self, status: int, counted: usage.Usage | None, error: str) -> None:
+        """For the pages that show what an endpoint did."""
+        question, principal, started = self._question, self._credential.principal, self._started
+        prompt, completion = (counted.prompt_tokens, counted.completion_tokens) if counted is not None else (0, 0)
+        asked = Asked(
+            time.time(), self._request_id, self._entity.name, principal.id, principal.name, status, error,
+            self._gateway.loop.time() - started, self._first - started if self._first else None,
+            prompt, completion, question.streaming,
+        )  # fmt: skip
+        self._gateway.activity.add(question.endpoint.name, asked)
 
     def _record(self, trouble: Trouble, status: int) -> None:
         """Say in the log what it took, when it took more than one attempt."""
@@ -214,4 +228,4 @@ class Attempts(Listener):
 
     def refused(self, error: TeselaError) -> None:
         """It could not be sent anywhere, and its caller has been told."""
-        self._over(error.status, None)
+        self._over(error.status, None, type(error).__name__)

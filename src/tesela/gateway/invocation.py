@@ -126,6 +126,7 @@ class Invocation(Attempts):
 
     def _open_stream(self) -> None:
         self._opened = True
+        self._first = self._gateway.loop.time()
         if self._probe is not None:
             # A long answer would keep the others waiting.
             self._well()
@@ -146,7 +147,7 @@ class Invocation(Attempts):
 
     def _fail(self, error: TeselaError) -> None:
         relay = self._relay
-        self._over(error.status, relay.source.usage if relay is not None else None)
+        self._over(error.status, relay.source.usage if relay is not None else None, type(error).__name__)
         note(error, self._request_id, self._question.endpoint.name, self._entity.name)
         if not self._opened:
             more = self._trouble.lines() if self._trouble is not None else b""

@@ -30,6 +30,7 @@ from tesela.gateway.refusal import boundary, refuse
 from tesela.gateway.seams import Caller, Transport
 from tesela.providers.base import Provider
 from tesela.snapshot import Credential, Snapshot
+from tesela.telemetry.activity import Activity
 from tesela.telemetry.tally import Tally
 
 PATIENCE_S = 45.0
@@ -52,12 +53,14 @@ class Gateway:
         patience_s: float = PATIENCE_S,
         sessions: Sessions | None = None,
         terms: Terms | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self.loop = loop
         self.snapshot = snapshot
         self.providers = providers
         self.transports = transports
         self.tally = tally
+        self.activity = activity or Activity()
         self.in_flight: dict[str, int] = {}
         self.health = Health(terms or Terms(), loop.time)
         self.ailing = self.health.ailing

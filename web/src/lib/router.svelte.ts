@@ -40,7 +40,19 @@ export function place(): Place {
   return current.place;
 }
 
+type Guard = () => boolean;
+let mayLeave: Guard = () => true;
+
+/** Ask before the page is left; gives what takes the guard away.  The browser's own back button is not held up. */
+export function guard(asks: Guard): () => void {
+  mayLeave = asks;
+  return () => {
+    if (mayLeave === asks) mayLeave = () => true;
+  };
+}
+
 export function go(to: string, replace = false): void {
+  if (!replace && !mayLeave()) return;
   history[replace ? "replaceState" : "pushState"](null, "", to);
   current.place = placeOf(location.pathname, location.search);
   if (!replace) window.scrollTo(0, 0);
