@@ -53,6 +53,7 @@ export function guard(asks: Guard): () => void {
 
 export function go(to: string, replace = false): void {
   if (!replace && !mayLeave()) return;
+  if (replace && to === location.pathname + location.search) return;
   history[replace ? "replaceState" : "pushState"](null, "", to);
   current.place = placeOf(location.pathname, location.search);
   if (!replace) window.scrollTo(0, 0);

@@ -1,0 +1,243 @@
+"""The serving pages: found, looked at, made, changed, deleted, and only by those who may."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.browser.conftest import XSS, Open
+from tests.system.processes import Served, until
+
+Axe = Callable[[Page], None]
+Shot = Callable[..., None]
+
+
+def api(server: Served, method: str, path: str, body: Any = None) -> Any:
+    """A request beside the browser, as the admin."""
+    asked = urllib.request.Request(server.host + path, method=method, data=json.dumps(body).encode() if body else None)
+    asked.add_header("authorization", f"Bearer {server.token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(asked, timeout=30) as answer:
+        return json.load(answer)
+
+
+def make(server: Served, name: str, **more: Any) -> None:
+    model = {"name": "echo", "provider": "scripted", "task": "llm/v1/chat"}
+    entities = [{"name": "one", "external_model": model}]
+    api(server, "POST", "/api/2.0/serving-endpoints", {"name": name, "config": {"served_entities": entities}, **more})
+
+
+def test_the_list_is_searched_filtered_and_sorted(visit: Open, axe: Axe, shot: Shot) -> None:
+    page = visit("/serving")
+    rows = page.locator("tbody tr")
+    expect(page.get_by_role("link", name="echo", exact=True)).to_be_visible()
+    axe(page)
+    shot(page, "serving-list")
+    page.get_by_role("searchbox").fill("fast")
+    expect(rows).to_have_count(4)
+    assert "q=fast" in page.url
+    page.get_by_label("Task").select_option("llm/v1/embeddings")
+    expect(page.get_by_text("No endpoint fits")).to_be_visible()
+    page.get_by_role("searchbox").fill("")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("vectors")
+    page.reload()
+    expect(rows).to_have_count(1)
+    page.get_by_label("Task").select_option("")
+    names = page.locator("tbody .name")
+    before = names.all_inner_texts()
+    page.get_by_role("button", name=re.compile("^Name")).click()
+    expect(page.get_by_role("columnheader", name=re.compile("^Name"))).to_have_attribute("aria-sort", "descending")
+    assert names.all_inner_texts() == before[::-1]
+
+
+def test_an_endpoint_is_made_through_the_form_with_the_apis_own_objections(
+    visit: Open, server: Served, axe: Axe, shot: Shot
+) -> None:
+    page = visit("/serving")
+    page.get_by_role("link", name="Create endpoint").click()
+    page.get_by_label("Name", exact=True).fill("not a name!")
+    page.get_by_label("Provider").select_option("scripted")
+    page.locator("input[required].mono").nth(1).fill("echo")
+    axe(page)
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("name|letters"))
+    shot(page, "serving-form-objection")
+    expect(page.locator("input[required].mono").nth(1)).to_have_value("echo")
+    page.get_by_label("Name", exact=True).fill("made-here")
+    page.get_by_role("button", name="Add tag").click()
+    page.get_by_label("Key").fill("team")
+    page.get_by_label("Value").fill("red")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page).to_have_url(re.compile("/serving/made-here$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("made-here")
+    expect(page.get_by_text("team: red")).to_be_visible()
+    assert api(server, "GET", "/api/2.0/serving-endpoints/made-here")["tags"] == [{"key": "team", "value": "red"}]
+    axe(page)
+    shot(page, "serving-endpoint")
+
+
+def test_the_request_can_be_written_as_json(visit: Open, server: Served) -> None:
+    page = visit("/serving-create")
+    page.get_by_role("tab", name="JSON").click()
+    editor = page.get_by_role("textbox", name="JSON")
+    editor.fill("{")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_text("This is not valid JSON")).to_be_visible()
+    model = {"name": "echo", "provider": "scripted", "task": "llm/v1/chat"}
+    body = {"name": "from-json", "config": {"served_entities": [{"name": "x", "external_model": model}]}}
+    editor.fill(json.dumps(body))
+    page.get_by_role("tab", name="Form").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("from-json")
+    page.get_by_role("tab", name="JSON").click()
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page).to_have_url(re.compile("/serving/from-json$"))
+
+
+def test_traffic_is_changed_and_what_is_not_saved_is_asked_about(visit: Open, server: Served, shot: Shot) -> None:
+    make(server, "split")
+    page = visit("/serving/split")
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_role("button", name="Add served entity").click()
+    second = page.get_by_role("group", name="Served entity 2")
+    second.get_by_label("Provider").select_option("scripted")
+    second.locator("input[required]").fill("echo")
+    second.get_by_label("Name of the entity").fill("two")
+    second.get_by_label("Traffic, %").fill("30")
+    expect(page.get_by_text("Traffic adds up to 130 %")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("must add up to 100")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("link", name="SQL").click()
+    expect(page).to_have_url(re.compile("/edit$"))
+    page.get_by_role("group", name="Served entity 1").get_by_label("Traffic, %").fill("70")
+    shot(page, "serving-form")
+    page.get_by_role("button", name="Save").click()
+    expect(page).to_have_url(re.compile("/serving/split$"))
+    expect(page.get_by_role("row", name=re.compile("two"))).to_contain_text("30 %")
+
+
+def test_tags_permissions_and_deleting(visit: Open, server: Served, somebody: Callable[[str], str], axe: Axe) -> None:
+    make(server, "managed")
+    somebody("ann@example.com")
+    page = visit("/serving/managed")
+    page.get_by_label("Key").fill("stage")
+    page.get_by_label("Value").fill("test")
+    page.get_by_role("button", name="Add tag").click()
+    expect(page.get_by_text("stage: test")).to_be_visible()
+    page.get_by_role("button", name="Remove stage").click()
+    expect(page.get_by_text("stage: test")).to_have_count(0)
+    page.get_by_role("tab", name="Permissions").click()
+    page.get_by_label("Who").fill("nobody@example.com")
+    page.get_by_role("button", name="Grant").click()
+    expect(page.get_by_role("alert")).to_contain_text("nobody@example.com")
+    page.get_by_label("Who").fill("ann@example.com")
+    page.get_by_role("button", name="Grant").click()
+    level = page.get_by_label("Permission of ann@example.com")
+    expect(level).to_have_value("CAN_QUERY")
+    axe(page)
+    level.select_option("CAN_MANAGE")
+    expect(page.get_by_label("Permission of ann@example.com")).to_have_value("CAN_MANAGE")
+    page.get_by_role("button", name="Revoke ann@example.com").click()
+    expect(page.get_by_label("Permission of ann@example.com")).to_have_count(0)
+    page.get_by_role("button", name="Delete").click()
+    confirm = page.get_by_role("button", name="Delete endpoint")
+    expect(confirm).to_be_disabled()
+    page.get_by_label("Type managed to confirm").fill("managed")
+    confirm.click()
+    expect(page).to_have_url(re.compile("/serving$"))
+    expect(page.get_by_role("link", name="managed", exact=True)).to_have_count(0)
+
+
+def test_what_the_file_says_is_changed_in_the_file(visit: Open) -> None:
+    page = visit("/serving/echo")
+    expect(page.get_by_text("comes from the configuration file")).to_be_visible()
+    expect(page.get_by_role("link", name="Edit")).to_have_count(0)
+    expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+
+
+def test_who_may_only_query_sees_no_buttons_for_more(
+    visit: Open, server: Served, somebody: Callable[[str], str]
+) -> None:
+    token = somebody("bea@example.com")
+    make(server, "hers")
+    id_ = api(server, "GET", "/api/2.0/serving-endpoints/hers")["id"]
+    page = visit("/serving", token=token)
+    expect(page.get_by_text("No endpoint yet")).to_be_visible()
+    grant = {"access_control_list": [{"user_name": "bea@example.com", "permission_level": "CAN_QUERY"}]}
+    api(server, "PATCH", f"/api/2.0/permissions/serving-endpoints/{id_}", grant)
+    page.reload()
+    page.get_by_role("link", name="hers", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("hers")
+    expect(page.get_by_role("tab", name="Query")).to_be_visible()
+    for role, name in (("link", "Edit"), ("button", "Delete"), ("tab", "Logs"), ("button", "Add tag")):
+        expect(page.get_by_role(role, name=name)).to_have_count(0)  # type: ignore[arg-type]
+    other = visit("/serving/echo", token=token)
+    expect(other.get_by_role("alert")).to_contain_text("403")
+
+
+def test_what_an_endpoint_did(visit: Open, server: Served, axe: Axe, shot: Shot) -> None:
+    make(server, "busy-bee")
+    page = visit("/serving/busy-bee?tab=activity")
+    expect(page.get_by_text("No requests in this time")).to_be_visible()
+    for _ in range(3):
+        ask = {"messages": [{"role": "user", "content": "Hi"}]}
+        api(server, "POST", "/serving-endpoints/busy-bee/invocations", ask)
+    with pytest.raises(urllib.error.HTTPError):
+        api(server, "POST", "/serving-endpoints/busy-bee/invocations", {"messages": []})
+    expect(page.get_by_text(re.compile(r"^\s*3 requests|^\s*4 requests"))).to_be_visible()
+    expect(page.get_by_role("table").last.get_by_role("row")).to_have_count(4)
+    expect(page.locator("canvas")).to_have_count(4)
+    axe(page)
+    shot(page, "serving-activity", full=True)
+    page.get_by_text("As a table").first.click()
+    expect(page.get_by_role("region", name="Requests a minute").get_by_role("row")).not_to_have_count(1)
+
+
+def test_hostile_names_and_tags_are_shown_and_not_run(visit: Open, server: Served) -> None:
+    tags = [{"key": f"t{number}", "value": text} for number, text in enumerate(XSS)]
+    make(server, "hostile", tags=tags, description=XSS[0])
+    page = visit("/serving?q=hostile")
+    expect(page.get_by_text(XSS[0]).first).to_be_visible()
+    page.get_by_role("link", name="hostile", exact=True).click()
+    for text in XSS:
+        expect(page.get_by_text(text).last).to_be_visible()
+    page.goto("/serving/%3Cimg%20src%3Dx%20onerror%3Dwindow.hurt%3D1%3E")
+    expect(page.get_by_role("alert")).to_contain_text("There is no endpoint <img")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_on_a_phone(visit: Open, axe: Axe, shot: Shot, dark: bool) -> None:
+    theme = "dark" if dark else "light"
+    page = visit("/serving", width=360, height=700, dark=dark)
+    expect(page.get_by_role("link", name="echo", exact=True)).to_be_visible()
+    axe(page)
+    shot(page, f"serving-phone-{theme}")
+    page.get_by_role("link", name="echo", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("echo")
+    axe(page)
+    shot(page, f"serving-phone-endpoint-{theme}")
+    page.goto("/serving-create")
+    expect(page.get_by_label("Name", exact=True)).to_be_visible()
+    axe(page)
+    shot(page, f"serving-phone-form-{theme}")
+
+
+def test_a_thousand_endpoints_are_searched_at_once(visit: Open) -> None:
+    page = visit("/serving", token=None)
+    one = {"creation_timestamp": 1, "last_updated_timestamp": 1, "task": "llm/v1/chat", "state": {"ready": "READY"}}
+    entities = {"config": {"served_entities": [{"name": "m"}]}}
+    many = [{"name": f"endpoint-{n}", "id": str(n), **one, **entities} for n in range(1000)]
+    # What the browser does with so many is asked here, not what the server does.
+    page.route("**/api/2.0/serving-endpoints", lambda route: route.fulfill(json={"endpoints": many}))
+    user = {"user": {"id": "1", "name": "a", "admin": True}}
+    page.route("**/tesela/session", lambda route: route.fulfill(json=user))
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(100)
+    page.get_by_role("searchbox").fill("endpoint-77")
+    expect(page.locator("tbody tr")).to_have_count(11)
+    until(lambda: page.get_by_role("status").first.inner_text().startswith("11 "))
