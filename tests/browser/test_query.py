@@ -1,0 +1,134 @@
+"""The query panel: what is sent, what comes back, and what is said when something is wrong."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import FilePayload, Page, expect
+from tests.browser.conftest import Open
+from tests.browser.test_playground import PICTURE
+from tests.system.processes import until
+
+Axe = Callable[[Page], None]
+Shot = Callable[..., None]
+
+
+def at(visit: Open, endpoint: str, **more: object) -> Page:
+    page = visit(f"/serving/{endpoint}?tab=query", **more)
+    expect(page.get_by_role("textbox", name="Request as JSON")).to_be_visible()
+    return page
+
+
+def write(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Request as JSON").fill(text)
+
+
+def test_the_example_is_sent_and_answered(visit: Open, axe: Axe, shot: Shot) -> None:
+    page = at(visit, "echo")
+    write(page, "{}")
+    page.get_by_role("button", name="Show example").click()
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_text(re.compile(r"Status 200 · .* ms · \d+ \+ \d+ tokens · m"))).to_be_visible()
+    expect(page.locator(".text")).to_have_text("What is a mosaic made of?")
+    page.get_by_text("As it came").click()
+    expect(page.locator("pre")).to_contain_text('"object": "chat.completion"')
+    axe(page)
+    shot(page, "query-answer")
+
+
+def test_streaming_is_seen_while_it_comes_and_can_be_stopped(visit: Open) -> None:
+    page = at(visit, "slow")
+    page.get_by_label("Stream").check()
+    with page.expect_request("**/invocations") as sent:
+        page.get_by_role("button", name="Send request").click()
+    assert '"stream": true' in (sent.value.post_data or "")
+    until(lambda: len(page.locator(".text").all_inner_texts()[:1] and page.locator(".text").inner_text()) > 40)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. What came is shown.")).to_be_visible()
+    expect(page.locator(".text")).to_contain_text("w1 w2")
+
+
+def test_what_is_wrong_is_said_before_and_after_sending(visit: Open, shot: Shot) -> None:
+    page = at(visit, "echo")
+    write(page, '{"messages": [')
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_role("alert")).to_contain_text("not valid JSON")
+    write(page, '{"messages": [{"role": "user", "content": "Hi"}], "temperature": 9}')
+    expect(page.locator(".cm-lintRange").first).to_be_visible()
+    shot(page, "query-lint")
+    write(page, '{"messages": []}')
+    page.get_by_role("textbox", name="Request as JSON").press("Control+Enter")
+    expect(page.get_by_role("alert").last).to_contain_text("400")
+    expect(page.get_by_role("alert").last).to_contain_text("messages")
+
+
+@pytest.mark.parametrize(("endpoint", "told"), [("down", "503"), ("busy", "429"), ("broken", "."), ("cut", ".")])
+def test_models_that_fail_are_told_about(visit: Open, endpoint: str, told: str) -> None:
+    page = at(visit, endpoint)
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_role("alert").last).to_contain_text(re.compile(told))
+
+
+def test_embeddings_have_a_length_a_norm_and_a_picture(visit: Open, shot: Shot) -> None:
+    page = at(visit, "vectors")
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_text(re.compile(r"\d+ numbers · norm [\d.]+")).first).to_be_visible()
+    expect(page.get_by_role("img", name="Picture of embedding 3")).to_be_visible()
+    expect(page.get_by_text(re.compile("cosine to the first")).first).to_be_visible()
+    shot(page, "query-embeddings")
+
+
+def test_completions(visit: Open) -> None:
+    page = at(visit, "words")
+    page.get_by_label("Stream").check()
+    page.get_by_role("button", name="Send request").click()
+    expect(page.locator(".text")).to_have_text("A mosaic is made of")
+
+
+def test_an_image_goes_into_the_request(visit: Open) -> None:
+    page = at(visit, "echo")
+    page.locator("input[type=file]").set_input_files(FilePayload(name="a.png", mimeType="image/png", buffer=PICTURE))
+    expect(page.get_by_role("alert")).to_contain_text("was added")
+    expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("data:image/png;base64,")
+
+
+def test_a_draft_is_kept_for_each_endpoint(visit: Open) -> None:
+    page = at(visit, "echo")
+    write(page, '{"messages": [{"role": "user", "content": "kept"}]}')
+    page.goto("/serving/words?tab=query")
+    expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("prompt")
+    page.goto("/serving/echo?tab=query")
+    expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("kept")
+
+
+def test_completion_knows_the_fields(visit: Open) -> None:
+    page = at(visit, "echo")
+    write(page, "{}")
+    page.get_by_role("textbox", name="Request as JSON").press("ArrowLeft")
+    page.keyboard.type('"temp')
+    expect(page.get_by_role("option", name=re.compile("temperature"))).to_be_visible()
+
+
+def test_the_same_request_as_code(visit: Open, axe: Axe) -> None:
+    page = at(visit, "echo")
+    write(page, '{"messages": [{"role": "user", "content": "it\'s"}], "stream": true}')
+    page.get_by_role("tab", name="curl").click()
+    expect(page.locator("pre")).to_contain_text("-sSN")
+    page.get_by_role("tab", name="Python").click()
+    for client, word in (("OpenAI", "for event"), ("MLflow", "predict_stream"), ("LangChain", ".stream(")):
+        page.get_by_role("radio", name=client).check()
+        expect(page.locator("pre")).to_contain_text(word)
+    axe(page)
+    page.get_by_role("tab", name="SQL").last.click()
+    expect(page.locator("pre")).to_contain_text("ai_query(")
+    expect(page.get_by_text("SQL has no streams")).to_be_visible()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    assert "it\\'s" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_on_a_phone(visit: Open, axe: Axe, shot: Shot) -> None:
+    page = at(visit, "echo", width=360, height=700, dark=True)
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_text(re.compile("Status 200"))).to_be_visible()
+    axe(page)
+    shot(page, "query-phone-dark", full=True)
