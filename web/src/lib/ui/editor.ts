@@ -48,6 +48,7 @@ const LOOK = EditorView.theme({
     maxHeight: "max(60vh, calc(var(--rows) * 1.5em + 16px))",
   },
   "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "1px" },
+  ".cm-content, .cm-gutter": { minHeight: "calc(var(--rows) * 1.5em + 14px)" },
   ".cm-content": { caretColor: "var(--text)", fontFamily: "var(--mono)" },
   ".cm-scroller": { fontFamily: "inherit", lineHeight: "1.5" },
   ".cm-gutters": { background: "var(--sunken)", color: "var(--muted)", borderRight: "1px solid var(--line)" },
