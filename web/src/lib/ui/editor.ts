@@ -2,13 +2,14 @@
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { json, jsonParseLinter } from "@codemirror/lang-json";
-import { sql, StandardSQL } from "@codemirror/lang-sql";
+import { sql } from "@codemirror/lang-sql";
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { linter, lintGutter, lintKeymap } from "@codemirror/lint";
 import { searchKeymap } from "@codemirror/search";
 import { Compartment, EditorState, type Extension } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+import { Databricks } from "../sql/dialect";
 
 export interface Editor {
   setValue(text: string): void;
@@ -64,7 +65,7 @@ const LOOK = EditorView.theme({
 const LANGUAGES: Record<Wanted["language"], () => Extension[]> = {
   // An empty editor is no mistake yet.
   json: () => [json(), linter((view) => (view.state.doc.toString().trim() ? jsonParseLinter()(view) : [])), lintGutter()],
-  sql: () => [sql({ dialect: StandardSQL, upperCaseKeywords: true })],
+  sql: () => [sql({ dialect: Databricks, upperCaseKeywords: true })],
   text: () => [],
 };
 
