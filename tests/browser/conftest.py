@@ -106,7 +106,8 @@ Open = Callable[..., Page]
 def visit(browser: Browser, server: Served) -> Iterator[Open]:
     """`visit(path, token=…, width=…, dark=…, language=…)`: a browser of its own, signed in by the token, at a path.
 
-    With `hostile` the policy may have had to block a style of a text.  Without a token it is the admin's; `token=None` signs nobody in.  Errors of scripts fail the test at its end.
+    With `hostile` the policy may have had to block a style of a text.
+    Without a token it is the admin's; `token=None` signs nobody in.  Errors of scripts fail the test at its end.
     """
     contexts: list[BrowserContext] = []
     troubles: list[str] = []
@@ -153,9 +154,9 @@ def visit(browser: Browser, server: Served) -> Iterator[Open]:
 def _trouble(message: ConsoleMessage, hostile: bool) -> list[str]:
     """What the browser complains of; a status that the server gave is told by the page itself.
 
-    With `hostile` texts the browser reports the styles in them that it did not apply while the sanitiser read them.
+    With `hostile` texts the browser reports what of them the policy kept from working while the sanitiser read them.
     """
-    if hostile and message.text.startswith("Applying inline style violates"):
+    if hostile and re.match("Applying inline style violates|Setting the document.s base URI", message.text):
         return []
     known = re.match(r"Failed to load resource: (the server responded with a status|net::)", message.text)
     return [] if message.type not in ("error", "warning") or known else [f"{message.type}: {message.text}"]

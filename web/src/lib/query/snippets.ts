@@ -151,7 +151,10 @@ function langchain(endpoint: string, task: Task, body: Json): string {
   const made: Json = {};
   if (temperature !== undefined) made["temperature"] = temperature;
   if (max_tokens !== undefined) made["max_tokens"] = max_tokens;
-  const extra = Object.keys(rest).length ? [`    extra_params=${pythonOf(rest, 4)},`] : [];
+  // LangChain hands these on as arguments of OpenAI's client, which refuses names that it does not know.
+  const [mine, others] = split(rest, new Set(OPENAI["chat"]![1]));
+  const handed = Object.keys(others).length ? { ...mine, extra_body: others } : mine;
+  const extra = Object.keys(handed).length ? [`    extra_params=${pythonOf(handed, 4)},`] : [];
   const simple = list.every((one) => typeof one["content"] === "string" && String(one["role"]) in CHAT_ROLES && one["role"] !== "tool");
   const said = simple
     ? `[\n${list.map((one) => `    (${pythonOf(CHAT_ROLES[String(one["role"])])}, ${pythonOf(one["content"])}),\n`).join("")}]`

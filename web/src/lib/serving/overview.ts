@@ -84,7 +84,7 @@ export function fromQuery(query: URLSearchParams): Wanted {
     search: query.get("q") ?? "",
     task: query.get("task") ?? "",
     state: query.get("state") ?? "",
-    sort: sort in KEYS ? (sort as Column) : "name",
+    sort: Object.hasOwn(KEYS, sort) ? (sort as Column) : "name",
     down: query.get("down") === "1",
   };
 }

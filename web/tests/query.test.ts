@@ -1,0 +1,92 @@
+// Snippets and schemas without a browser.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { json } from "@codemirror/lang-json";
+import { EditorState } from "@codemirror/state";
+import { describe, expect, it } from "vitest";
+import { at, check, position, requestSchema } from "../src/lib/query/schema";
+import { CLIENTS, curl, missing, python, sql, sqlText, type Json, type Task } from "../src/lib/query/snippets";
+import { cosine, norm } from "../src/lib/query/run.svelte";
+
+const user = (content: unknown): Json => ({ role: "user", content });
+const WEATHER = { type: "function", function: { name: "f", description: "d", parameters: { type: "object", properties: {} } } };
+const SCHEMA = { type: "json_schema", json_schema: { name: "a", strict: true, schema: { type: "object", properties: { x: { type: "string" } }, required: ["x"] } } };
+
+/** What the snippets are made of; tests/clients runs each of them as it is. */
+const CASES: Record<string, { endpoint: string; task: Task; body: Json }> = {
+  plain: { endpoint: "echo", task: "chat", body: { messages: [user("Hello")], max_tokens: 20, temperature: 0.5 } },
+  quotes: { endpoint: "echo", task: "chat", body: { messages: [user("it's \"quoted\" \\ → ñ 🙂\nline $HOME `x` %s {y}")] } },
+  stream: { endpoint: "echo", task: "chat", body: { messages: [user("Hello")], stream: true } },
+  tools: { endpoint: "polite", task: "chat", body: { messages: [{ role: "system", content: "s" }, user("Hello")], tools: [WEATHER], tool_choice: "auto" } },
+  format: { endpoint: "polite", task: "chat", body: { messages: [user("Hello")], response_format: SCHEMA } },
+  other: { endpoint: "echo", task: "chat", body: { messages: [user("Hello")], top_k: 5, stop: ["x"], seed: 7 } },
+  words: { endpoint: "words", task: "completions", body: { prompt: "Hello", max_tokens: 20 } },
+  vectors: { endpoint: "vectors", task: "embeddings", body: { input: ["a tile", "it's"] } },
+};
+
+describe("snippets", () => {
+  it("are written for whoever runs them", () => {
+    const folder = process.env["TESELA_SNIPPETS"];
+    if (!folder) return;
+    mkdirSync(folder, { recursive: true });
+    for (const [name, { endpoint, task, body }] of Object.entries(CASES)) {
+      writeFileSync(join(folder, `${name}.json`), JSON.stringify({ endpoint, task, body }));
+      writeFileSync(join(folder, `${name}.sh`), curl(endpoint, body));
+      for (const client of CLIENTS) {
+        if (missing(client, task, body) !== "langchain_completions") writeFileSync(join(folder, `${name}-${client}.py`), python(client, endpoint, task, body));
+      }
+      writeFileSync(join(folder, `${name}.sql`), sql(endpoint, task, body));
+    }
+  });
+
+  it("have nothing of a body's text run by a shell or Python", () => {
+    const body = CASES["quotes"]!.body;
+    expect(curl("echo", body)).toContain("it'\\''s");
+    expect(python("openai", "a'\"b", "chat", body)).toContain('model="a\'\\"b"');
+    expect(sqlText("it's \\ \n")).toBe("'it\\'s \\\\ \\n'");
+  });
+
+  it("put what a client has no name for where it is sent all the same", () => {
+    const text = python("openai", "e", "chat", { messages: [], top_k: 5, "strange-name": 1 });
+    expect(text).toContain("extra_body={");
+    expect(text).toContain('"strange-name": 1');
+    expect(python("databricks", "e", "chat", { messages: [user("x")], top_k: 5 })).toContain("api_client.do(");
+    expect(python("databricks", "e", "chat", { messages: [user("x")], max_tokens: 5 })).toContain("ChatMessageRole.USER");
+  });
+
+  it("say what cannot be sent", () => {
+    expect(missing("sql", "chat", { messages: [user("a"), user("b")] })).toBe("sql_messages");
+    expect(missing("langchain", "completions", { prompt: "x" })).toBe("langchain_completions");
+    expect(missing("openai", "chat", { messages: [] })).toBe("");
+  });
+});
+
+describe("schemas", () => {
+  const root = requestSchema({
+    paths: { "/x": { post: { requestBody: { content: { "application/json": { schema: { $ref: "#/components/schemas/R" } } } } } } },
+    components: { schemas: { R: { type: "object", required: ["messages"], properties: { messages: { type: "array", items: { $ref: "#/components/schemas/M" } }, temperature: { type: "number", maximum: 2 } } }, M: { type: "object", properties: { role: { type: "string", enum: ["user"] } } } } },
+  })!;
+
+  it("are found at each place", () => {
+    expect(at(root, ["messages", 0, "role"])).toMatchObject({ enum: ["user"] });
+    expect(at(root, ["nothing"])).toBeNull();
+    expect(requestSchema({})).toBeNull();
+    expect(requestSchema(null)).toBeNull();
+  });
+  it("object to what is wrong, at its place", () => {
+    const text = '{"messages": [{"role": "x"}], "temperature": 9}';
+    const found = check(root, JSON.parse(text));
+    expect(found.map((one) => one.pointer).sort()).toEqual(["#/messages/0/role", "#/temperature"]);
+    const state = EditorState.create({ doc: text, extensions: [json()] });
+    expect(state.sliceDoc(...(Object.values(position(state, "#/temperature")) as [number, number]))).toBe("9");
+    expect(state.sliceDoc(...(Object.values(position(state, "#/messages/0/role")) as [number, number]))).toBe('"x"');
+  });
+});
+
+describe("vectors", () => {
+  it("have norms and angles", () => {
+    expect(norm([3, 4])).toBe(5);
+    expect(cosine([1, 0], [0, 1])).toBe(0);
+    expect(cosine([0, 0], [0, 0])).toBe(0);
+  });
+});
