@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tesela.telemetry import activity, sharing
-from tesela.telemetry.activity import BATCH, ENDPOINTS, MINUTES, RECENT, Activity, Asked, Minute, Series, merged
+from tesela.telemetry.activity import BATCH, ENDPOINTS, MINUTES, RECENT, Activity, Minute, Over, Series, merged
 from tesela.telemetry.sharing import Shared
+from tesela.wire.usage import Usage
 
 
-def asked(at: float, status: int = 200, duration_s: float = 0.1, id: str = "r") -> Asked:
-    return Asked(at, id, "m", "1", "ann", status, "", duration_s, None, 3, 5, False)
+def asked(name: str, at: float, status: int = 200, duration_s: float = 0.1, id: str = "r") -> Over:
+    return name, at, duration_s, status, Usage(3, 5), id, "m", "1", "ann", "", None, False
 
 
 def remembered(own: Activity, name: str) -> Series:
@@ -27,7 +28,7 @@ def remembered(own: Activity, name: str) -> Series:
 def test_requests_are_counted_by_the_minute() -> None:
     own = Activity()
     for at, status in ((60, 200), (61, 500), (119, 499), (120, 200), (120, 429)):
-        own.add("chat", asked(at, status))
+        own.add(asked("chat", at, status))
     minutes = remembered(own, "chat").minutes
     assert {number: (one.requests, one.failed, one.cancelled) for number, one in minutes.items()} == {
         1: (3, 1, 1),
@@ -40,20 +41,20 @@ def test_requests_are_counted_by_the_minute() -> None:
 def test_a_batch_is_counted_without_being_asked() -> None:
     own = Activity()
     for number in range(BATCH):
-        own.add("chat", asked(number))
+        own.add(asked("chat", number))
     assert own.changes == BATCH
 
 
 def test_what_is_remembered_is_bounded() -> None:
     own = Activity()
     for minute in range(MINUTES + 50):
-        own.add("chat", asked(60.0 * minute, id=str(minute)))
+        own.add(asked("chat", 60.0 * minute, id=str(minute)))
     found = remembered(own, "chat")
     assert len(found.minutes) == MINUTES
     assert min(found.minutes) == 50
     assert [one.request_id for one in found.recent] == [str(MINUTES + 50 - RECENT + n) for n in range(RECENT)]
     for number in range(ENDPOINTS + 20):
-        own.add(f"e{number}", asked(1e6))
+        own.add(asked(f"e{number}", 1e6))
     own.settle()
     assert len(own.endpoints()) == ENDPOINTS
     assert own.series("chat") is None
@@ -66,7 +67,7 @@ def test_the_endpoint_that_was_asked_longest_ago_goes_first() -> None:
     names = [f"e{number}" for number in range(activity.BUCKETS // per + 2)]
     for name in names:
         for minute in range(per):
-            own.add(name, asked(60.0 * minute))
+            own.add(asked(name, 60.0 * minute))
     own.settle()
     total = sum(len(remembered(own, name).minutes) for name in own.endpoints())
     assert total <= activity.BUCKETS
@@ -78,7 +79,7 @@ def test_the_endpoint_that_was_asked_longest_ago_goes_first() -> None:
 def test_a_percentile_is_in_the_class_of_the_true_one(durations: list[float], share: float) -> None:
     own = Activity()
     for one in durations:
-        own.add("chat", asked(1, duration_s=one))
+        own.add(asked("chat", 1, duration_s=one))
     found = remembered(own, "chat").minutes[0].percentile_ms(share)
     assert found is not None
     ordered = sorted(1000 * one for one in durations)
@@ -94,8 +95,8 @@ def test_no_request_has_no_percentile() -> None:
 
 def test_several_workers_are_put_together() -> None:
     one, other = Activity(), Activity()
-    one.add("chat", asked(60, id="a"))
-    other.add("chat", asked(61, 500, id="b"))
+    one.add(asked("chat", 60, id="a"))
+    other.add(asked("chat", 61, 500, id="b"))
     found = merged([remembered(one, "chat"), remembered(other, "chat")])
     assert [r.request_id for r in found.recent] == ["b", "a"]
     assert (found.minutes[1].requests, found.minutes[1].failed) == (2, 1)
@@ -108,8 +109,8 @@ def test_a_worker_reads_what_its_siblings_left(tmp_path: Path) -> None:
     async def run() -> None:
         one, other = Activity(), Activity()
         shared, sibling = Shared(one, tmp_path, 1, alone=False), Shared(other, tmp_path, 2, alone=False)
-        other.add("chat", asked(60, id="theirs"))
-        one.add("chat", asked(61, id="mine"))
+        other.add(asked("chat", 60, id="theirs"))
+        one.add(asked("chat", 61, id="mine"))
         one.settle()
         sibling.start(asyncio.get_running_loop())
         end = time.monotonic() + 20
@@ -132,7 +133,7 @@ def test_who_is_alone_leaves_nothing(tmp_path: Path) -> None:
         own = Activity()
         shared = Shared(own, tmp_path, 1, alone=True)
         shared.start(asyncio.get_running_loop())
-        own.add("chat", asked(60))
+        own.add(asked("chat", 60))
         own.settle()
         assert len(shared.of("chat").recent) == 1
         assert shared.of("nothing").recent == []

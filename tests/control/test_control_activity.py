@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from tests.control.conftest import World
 
-from tesela.telemetry.activity import Activity, Asked
+from tesela.telemetry.activity import Activity
 from tesela.telemetry.sharing import Shared
+from tesela.wire.usage import Usage
 
 PATH = "/api/2.0/tesela/serving-endpoints/gpt/activity"
 
@@ -17,11 +18,9 @@ def busy(world: World, tmp_path: Path) -> World:
     own = Activity()
     world.facts = msgspec.structs.replace(world.facts, activity=Shared(own, tmp_path, 1, alone=True))
     for number, (status, error) in enumerate(((200, ""), (503, "UpstreamUnavailable"), (499, ""))):
-        ended = world.now - 60 * number
-        own.add(
-            "gpt", Asked(ended, f"r{number}", "gpt-4-1", world.admin.id, "admin", status, error, 0.25, 0.1, 7, 9, True)
-        )
-    own.add("gpt", Asked(world.now - 90 * 60, "old", "gpt-4-1", "2", "bob", 200, "", 1.0, None, 1, 1, False))
+        ended, who = world.now - 60 * number, world.admin.id
+        own.add(("gpt", ended, 0.25, status, Usage(7, 9), f"r{number}", "gpt-4-1", who, "admin", error, 0.1, True))
+    own.add(("gpt", world.now - 90 * 60, 1.0, 200, Usage(1, 1), "old", "gpt-4-1", "2", "bob", "", None, False))
     return world
 
 

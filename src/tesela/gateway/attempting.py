@@ -22,7 +22,6 @@ from tesela.gateway.trouble import Pause, Trouble
 from tesela.providers.base import Exchange
 from tesela.snapshot import Credential
 from tesela.telemetry import attempts
-from tesela.telemetry.activity import Asked
 from tesela.telemetry.attempts import Attempted
 from tesela.wire import usage
 
@@ -209,14 +208,13 @@ class Attempts(Listener):
 
     def _remember(self, status: int, counted: usage.Usage | None, error: str) -> None:
         """For the pages that show what an endpoint did."""
-        question, principal, started = self._question, self._credential.principal, self._started
-        prompt, completion = (counted.prompt_tokens, counted.completion_tokens) if counted is not None else (0, 0)
-        asked = Asked(
-            time.time(), self._request_id, self._entity.name, principal.id, principal.name, status, error,
-            self._gateway.loop.time() - started, self._first - started if self._first else None,
-            prompt, completion, question.streaming,
-        )  # fmt: skip
-        self._gateway.activity.add(question.endpoint.name, asked)
+        principal, started, first = self._credential.principal, self._started, self._first
+        question, gateway = self._question, self._gateway
+        gateway.activity.add((
+            question.endpoint.name, time.time(), gateway.loop.time() - started, status, counted, self._request_id,
+            self._entity.name, principal.id, principal.name, error, first - started if first else None,
+            question.streaming,
+        ))  # fmt: skip
 
     def _record(self, trouble: Trouble, status: int) -> None:
         """Say in the log what it took, when it took more than one attempt."""
