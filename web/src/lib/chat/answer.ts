@@ -113,10 +113,13 @@ export function usageOf(usage: Json): Usage | null {
   };
 }
 
+/** An answer that came all at once has no speed. */
+const LEAST_MS = 20;
+
 /** Tokens a second after the first one; null where that says nothing. */
 export function speed(metrics: { first_ms: number | null; total_ms: number; usage: Usage | null }): number | null {
   const { first_ms, total_ms, usage } = metrics;
-  if (!usage || first_ms === null || usage.completion < 2 || total_ms - first_ms < 1) return null;
+  if (!usage || first_ms === null || usage.completion < 2 || total_ms - first_ms < LEAST_MS) return null;
   return ((usage.completion - 1) * 1000) / (total_ms - first_ms);
 }
 
