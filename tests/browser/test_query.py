@@ -104,6 +104,9 @@ def test_a_draft_is_kept_for_each_endpoint(visit: Open) -> None:
 
 def test_completion_knows_the_fields(visit: Open) -> None:
     page = at(visit, "echo")
+    # The schema is there when it objects to something.
+    write(page, '{"temperature": 9}')
+    expect(page.locator(".cm-lintRange").first).to_be_visible()
     write(page, "{}")
     page.get_by_role("textbox", name="Request as JSON").press("ArrowLeft")
     page.keyboard.type('"temp')
