@@ -55,11 +55,28 @@ function indented(json: string): string {
   return out;
 }
 
-/** Widths of columns in pixels, for what stands in their heads and their first rows. */
-export function widths(columns: { name: string; type_text: string }[], rows: Row[]): number[] {
-  return columns.map((column, at) => {
-    const longest = rows.reduce((most, row) => Math.max(most, Math.min(60, row[at]?.length ?? 4)), 0);
-    const head = Math.max(column.name.length, Math.min(column.type_text.length, 24));
-    return Math.max(72, Math.min(420, Math.round(Math.max(longest, Math.min(head, 40)) * 8.2) + 28));
+const LETTER = 8.4;
+const EDGES = 28;
+const CAP = 420;
+
+/** Widths of columns in pixels, for what stands in their heads and their first rows.  What room is left goes to those whose
+ *  values are longer than their share. */
+export function widths(columns: { name: string; type_text: string }[], rows: Row[], room = 0): number[] {
+  const wanted = columns.map((column, at) => {
+    const longest = rows.reduce((most, row) => Math.max(most, Math.min(400, row[at]?.length ?? 4)), 0);
+    const head = Math.max(Math.min(column.name.length, 40) * 1.1, Math.min(column.type_text.length, 24) * 0.9);
+    return Math.max(72, Math.ceil(Math.max(longest, head) * LETTER) + EDGES);
   });
+  const out = wanted.map((one) => Math.min(CAP, one));
+  let left = room - out.reduce((sum, one) => sum + one, 0);
+  for (let more = -1; left > 1 && more !== 0; ) {
+    const short = wanted.flatMap((one, at) => (one > (out[at] ?? 0) ? [at] : []));
+    more = short.length ? Math.floor(left / short.length) : 0;
+    for (const at of short) {
+      const gets = Math.min(more, (wanted[at] ?? 0) - (out[at] ?? 0));
+      out[at] = (out[at] ?? 0) + gets;
+      left -= gets;
+    }
+  }
+  return out;
 }
