@@ -38,12 +38,9 @@ def write(page: Page, text: str) -> None:
     expect(page.locator(".cm-content")).to_be_visible()
     editor(page).click()
     page.keyboard.press("Control+a")
+    # Chromium writes styles of its own when it puts a text in the place of a coloured one, which the policy forbids.
+    page.keyboard.press("Delete")
     page.keyboard.insert_text(text)
-
-
-def written(page: Page) -> str:
-    lines: list[str] = page.locator(".cm-line").all_inner_texts()
-    return "\n".join(line.strip("\n") for line in lines)
 
 
 def run(page: Page, text: str, ends: str = "Done") -> None:
@@ -262,7 +259,7 @@ def test_a_result_that_is_cut_off_says_so(visit: Open, shot: Shot) -> None:
 
 
 def test_hostile_texts_are_shown_and_never_run(visit: Open) -> None:
-    page = visit("/sql")
+    page = visit("/sql", width=2560)
     listed = ", ".join("'" + text.replace("'", "\\'") + "'" for text in XSS)
     named = ", ".join(f"'v{i}' AS `{text.replace('`', '``')}`" for i, text in enumerate(XSS))
     run(page, f"SELECT explode(array({listed})) AS a, {named}")

@@ -127,9 +127,10 @@ describe("values", () => {
     const [id, text] = widths(columns, [["1", "x".repeat(1000)]], 1000);
     expect(id).toBe(72);
     expect(text).toBe(928);
-    expect(widths(columns, [["1", "x"]], 1000)).toEqual(widths(columns, [["1", "x"]], 100));
+    expect(widths(columns, [["1", "x"]], 1000)).toEqual(widths(columns, [["1", "x"]], 200));
     expect(widths(columns, [], 1000)).toHaveLength(2);
-    expect(Math.max(...widths(columns, [["1", "x".repeat(1000)]], 300))).toBe(420);
+    expect(Math.max(...widths(columns, [["1", "x".repeat(1000)]], 300))).toBe(240);
+    expect(Math.max(...widths(columns, [["1", "x".repeat(1000)]]))).toBe(420);
   });
 });
 

@@ -67,7 +67,9 @@ export function widths(columns: { name: string; type_text: string }[], rows: Row
     const head = Math.max(Math.min(column.name.length, 40) * 1.1, Math.min(column.type_text.length, 24) * 0.9);
     return Math.max(72, Math.ceil(Math.max(longest, head) * LETTER) + EDGES);
   });
-  const out = wanted.map((one) => Math.min(CAP, one));
+  // On a phone a value may take most of the screen, and never all of it.
+  const cap = room ? Math.max(160, Math.min(CAP, room * 0.8)) : CAP;
+  const out = wanted.map((one) => Math.min(cap, one));
   let left = room - out.reduce((sum, one) => sum + one, 0);
   for (let more = -1; left > 1 && more !== 0; ) {
     const short = wanted.flatMap((one, at) => (one > (out[at] ?? 0) ? [at] : []));

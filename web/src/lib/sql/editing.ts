@@ -1,8 +1,15 @@
 // What the SQL page adds to the editor: completion, the mark of an error, and what is selected.  Loaded with the editor.
-import type { Completion, CompletionContext, CompletionResult } from "@codemirror/autocomplete";
+import {
+  closeCompletion,
+  completionStatus,
+  selectedCompletionIndex,
+  type Completion,
+  type CompletionContext,
+  type CompletionResult,
+} from "@codemirror/autocomplete";
 import { lintGutter, setDiagnostics } from "@codemirror/lint";
-import { EditorState, type Extension } from "@codemirror/state";
-import { EditorView } from "@codemirror/view";
+import { EditorState, Prec, type Extension } from "@codemirror/state";
+import { EditorView, keymap } from "@codemirror/view";
 import { FUNCTIONS, tablesIn, wantedAt } from "./functions";
 import { pieceAt, split } from "./split";
 
@@ -16,6 +23,8 @@ export interface Hands {
   /** The selection, or null when nothing is selected. */
   selection(): { from: number; to: number } | null;
   cursor(): number;
+  /** No more completion of what was typed: it runs. */
+  close(): void;
   mark(found: { from: number; to: number; message: string } | null, show: boolean): void;
 }
 
@@ -26,7 +35,11 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
     if (update.docChanged) queueMicrotask(() => unmark(update.view));
     if (update.selectionSet || update.docChanged) moved(!update.state.selection.main.empty);
   });
-  const known = EditorView.domEventHandlers({ focus: (_, found) => void (view = found) });
+  const known = EditorView.domEventHandlers({
+    focus: (_, found) => void (view = found),
+    // What is still being looked for must not open over the rest of the page.
+    blur: (_, found) => void setTimeout(() => closeCompletion(found)),
+  });
   let marked = false;
   const unmark = (found: EditorView) => {
     if (marked) found.dispatch(setDiagnostics(found.state, []));
@@ -37,6 +50,7 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
       watch,
       known,
       lintGutter(),
+      Prec.highest(keymap.of([{ key: "Enter", run: newLine }])),
       EditorState.languageData.of(() => [{ autocomplete: (context: CompletionContext) => complete(context, sources) }]),
     ],
     selection() {
@@ -44,6 +58,7 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
       return main && !main.empty ? { from: main.from, to: main.to } : null;
     },
     cursor: () => view?.state.selection.main.head ?? 0,
+    close: () => void (view && closeCompletion(view)),
     mark(found, show) {
       if (!view) return;
       unmark(view);
@@ -55,6 +70,17 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
       view.focus();
     },
   };
+}
+
+/** Enter after a word that is whole is a new line, and takes no keyword that happens to begin like it. */
+function newLine(view: EditorView): boolean {
+  if (completionStatus(view.state) !== "active" || selectedCompletionIndex(view.state) !== 0) return false;
+  const { head } = view.state.selection.main;
+  const word = /\w+$/.exec(view.state.sliceDoc(Math.max(0, head - 100), head))?.[0];
+  if (!word) return false;
+  const others = view.state.doc.toString().match(/\w+/g)?.filter((one) => one === word).length ?? 0;
+  if (others > 1) closeCompletion(view);
+  return false;
 }
 
 async function complete(context: CompletionContext, sources: Sources): Promise<CompletionResult | null> {
