@@ -40,6 +40,8 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
     // What is still being looked for must not open over the rest of the page.
     blur: (_, found) => void setTimeout(() => closeCompletion(found)),
   });
+  // One and the same each time: CodeMirror knows a source by its identity.
+  const data = [{ autocomplete: (context: CompletionContext) => complete(context, sources) }];
   let marked = false;
   const unmark = (found: EditorView) => {
     if (marked) found.dispatch(setDiagnostics(found.state, []));
@@ -51,7 +53,7 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
       known,
       lintGutter(),
       Prec.highest(keymap.of([{ key: "Enter", run: newLine }])),
-      EditorState.languageData.of(() => [{ autocomplete: (context: CompletionContext) => complete(context, sources) }]),
+      EditorState.languageData.of(() => data),
     ],
     selection() {
       const main = view?.state.selection.main;
