@@ -121,6 +121,108 @@ def test_traffic_is_changed_and_what_is_not_saved_is_asked_about(visit: Open, se
     expect(page.get_by_role("row", name=re.compile("two"))).to_contain_text("30 %")
 
 
+def sealed(server: Served, name: str) -> None:
+    """Two entities whose keys nobody is ever shown."""
+    about = {"provider": "openai", "task": "llm/v1/chat", "openai_config": {"openai_api_key_plaintext": "sk-1"}}
+    entities = [{"name": one, "external_model": {"name": "gpt-4.1", **about}} for one in ("one", "two")]
+    routes = [
+        {"served_entity_name": "one", "traffic_percentage": 60},
+        {"served_entity_name": "two", "traffic_percentage": 40},
+    ]
+    config = {"served_entities": entities, "traffic_config": {"routes": routes}}
+    limits = [{"calls": 900, "renewal_period": "minute"}]
+    api(server, "POST", "/api/2.0/serving-endpoints", {"name": name, "config": config, "rate_limits": limits})
+
+
+def test_traffic_is_changed_without_typing_keys_again(visit: Open, server: Served) -> None:
+    sealed(server, "sealed")
+    page = visit("/serving/sealed/edit")
+    page.get_by_role("group", name="Served entity 1").get_by_label("Traffic, %").fill("10")
+    page.get_by_role("group", name="Served entity 2").get_by_label("Traffic, %").fill("90")
+    page.get_by_role("button", name="Save").click()
+    expect(page).to_have_url(re.compile("/serving/sealed$"))
+    expect(page.get_by_role("row", name=re.compile("^two"))).to_contain_text("90 %")
+    found = api(server, "GET", "/api/2.0/serving-endpoints/sealed")
+    assert [one["traffic_percentage"] for one in found["config"]["traffic_config"]["routes"]] == [10, 90]
+    assert found["rate_limits"][0]["calls"] == 900
+
+
+def test_what_an_endpoint_has_beside_is_changed_as_json(visit: Open, server: Served) -> None:
+    sealed(server, "beside")
+    page = visit("/serving/beside/edit")
+    page.get_by_role("tab", name="JSON").click()
+    editor = page.get_by_role("textbox", name="JSON")
+    expect(editor).to_contain_text("beside")
+    request = api(server, "GET", "/api/2.0/serving-endpoints/beside")
+    config = {name: request["config"][name] for name in ("served_entities", "traffic_config")}
+    body = {"name": "beside", "config": config, "rate_limits": [{"calls": 7, "renewal_period": "minute"}]}
+    editor.fill(json.dumps(body | {"route_optimized": True}))
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("route_optimized")
+    editor.fill(json.dumps(body))
+    page.get_by_role("button", name="Save").click()
+    expect(page).to_have_url(re.compile("/serving/beside$"))
+    assert api(server, "GET", "/api/2.0/serving-endpoints/beside")["rate_limits"][0]["calls"] == 7
+
+
+def test_an_objection_stands_at_its_field_and_keys_are_covered(visit: Open) -> None:
+    page = visit("/serving-create")
+    page.get_by_label("Name", exact=True).fill("at-its-field")
+    page.get_by_label("Model", exact=True).fill("gpt-4.1")
+    key = page.get_by_label("openai_api_key")
+    key.press_sequentially("sk-secret")
+    expect(key).to_have_attribute("type", "password")
+    expect(key).to_have_value("sk-secret")
+    page.get_by_label("openai_api_base").fill("zzz")
+    page.get_by_role("button", name="Create", exact=True).click()
+    wrong = page.get_by_label("openai_api_base")
+    expect(wrong).to_have_attribute("aria-invalid", "true")
+    expect(wrong).to_have_accessible_description(re.compile("must begin with http"))
+    key.fill("{{secrets/none/such}}")
+    expect(key).to_have_attribute("type", "text")
+    wrong.fill("http://127.0.0.1:9/v1")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(key).to_have_accessible_description(re.compile("no secret scope"))
+
+
+def test_the_back_button_asks_as_well_and_so_does_typed_json(visit: Open) -> None:
+    page = visit("/serving")
+    page.get_by_role("link", name="Create endpoint").click()
+    page.get_by_role("tab", name="JSON").click()
+    editor = page.get_by_role("textbox", name="JSON")
+    editor.fill("{half a request")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.go_back()
+    until(lambda: page.evaluate("1") and asked)
+    expect(page).to_have_url(re.compile("/serving-create$"))
+    page.get_by_role("link", name="SQL").click()
+    until(lambda: page.evaluate("1") and len(asked) == 2)
+    expect(editor).to_contain_text("{half a request")
+
+
+def test_the_bare_address_of_the_list_takes_the_filters_away(visit: Open) -> None:
+    page = visit("/serving?q=vectors")
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(1)
+    page.get_by_role("navigation").get_by_role("link", name="Serving").click()
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    expect(page.get_by_role("link", name="echo", exact=True)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value("vectors")
+    expect(rows).to_have_count(1)
+
+
+def test_cards_are_sorted_on_a_phone(visit: Open) -> None:
+    page = visit("/serving", width=360, height=700)
+    names = page.locator("tbody .name")
+    expect(names.first).to_be_visible()
+    before = names.all_inner_texts()
+    page.get_by_label("Sort by").select_option("name-")
+    expect(names.first).to_have_text(before[-1])
+    assert names.all_inner_texts() == before[::-1]
+
+
 def test_tags_permissions_and_deleting(visit: Open, server: Served, somebody: Callable[[str], str], axe: Axe) -> None:
     make(server, "managed")
     somebody("ann@example.com")
@@ -174,8 +276,14 @@ def test_who_may_only_query_sees_no_buttons_for_more(
     page.get_by_role("link", name="hers", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("hers")
     expect(page.get_by_role("tab", name="Query")).to_be_visible()
-    for role, name in (("link", "Edit"), ("button", "Delete"), ("tab", "Logs"), ("button", "Add tag")):
+    denied = (("link", "Edit"), ("button", "Delete"), ("tab", "Logs"), ("tab", "Permissions"), ("button", "Add tag"))
+    for role, name in denied:
         expect(page.get_by_role(role, name=name)).to_have_count(0)  # type: ignore[arg-type]
+    page.goto("/serving/hers?tab=permissions")
+    expect(page.get_by_role("tab", name="Overview")).to_have_attribute("aria-selected", "true")
+    page.goto("/serving/hers/edit")
+    expect(page.get_by_text("but not change it")).to_be_visible()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
     other = visit("/serving/echo", token=token)
     expect(other.get_by_role("alert")).to_contain_text("403")
 
@@ -200,11 +308,12 @@ def test_what_an_endpoint_did(visit: Open, server: Served, axe: Axe, shot: Shot)
 
 def test_hostile_names_and_tags_are_shown_and_not_run(visit: Open, server: Served) -> None:
     tags = [{"key": f"t{number}", "value": text} for number, text in enumerate(XSS)]
-    make(server, "hostile", tags=tags, description=XSS[0])
+    # The same key twice is possible, and both are shown.
+    make(server, "hostile", tags=[*tags, {"key": "t0", "value": "twice"}], description=XSS[0])
     page = visit("/serving?q=hostile")
     expect(page.get_by_text(XSS[0]).first).to_be_visible()
     page.get_by_role("link", name="hostile", exact=True).click()
-    for text in XSS:
+    for text in (*XSS, "t0: twice"):
         expect(page.get_by_text(text).last).to_be_visible()
     page.goto("/serving/%3Cimg%20src%3Dx%20onerror%3Dwindow.hurt%3D1%3E")
     expect(page.get_by_role("alert")).to_contain_text("There is no endpoint <img")

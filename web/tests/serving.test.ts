@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import type { Endpoint } from "../src/lib/endpoints";
 import { filled } from "../src/lib/serving/activity";
-import { newEntity, newForm, ofEndpoint, ofText, partOf, PROVIDERS, sum, toConfig, toCreate, toEntity } from "../src/lib/serving/form";
+import { fixed, stepsOf } from "../src/lib/serving/change";
+import { newEntity, newForm, ofEndpoint, ofText, partOf, PROVIDERS, sum, toConfig, toCreate, toEntity, type Form } from "../src/lib/serving/form";
 import { DEFAULT, fromQuery, select, shares, stateOf, toQuery } from "../src/lib/serving/overview";
 
 const endpoint = (name: string, more: Partial<Endpoint> = {}): Endpoint => ({ id: name, name, task: "llm/v1/chat", state: { ready: "READY" }, ...more });
@@ -63,15 +64,75 @@ describe("the form", () => {
     expect(toConfig(form)["traffic_config"]).toEqual({ routes: [{ served_entity_name: "a", traffic_percentage: 60 }, { served_entity_name: "b", traffic_percentage: 40 }] });
     expect(sum(form)).toBe(100);
   });
+  it("calls entities without a name as the server does", () => {
+    const form = { ...newForm(), entities: [{ ...newEntity(), model: "gpt-4.1", percentage: 50 }, { ...newEntity(), kind: "local" as const, model: "a/b:c", rest: { entity_version: "2" }, percentage: 50 }] };
+    expect(toConfig(form)["traffic_config"]).toEqual({ routes: [{ served_entity_name: "gpt-4-1", traffic_percentage: 50 }, { served_entity_name: "a-b-c-2", traffic_percentage: 50 }] });
+    expect(ofText(JSON.stringify(toCreate({ ...form, name: "e" })))).toMatchObject({ entities: [{ percentage: 50 }, { percentage: 50 }] });
+  });
+  it("keeps of a typed request what it has no fields for", () => {
+    const request = {
+      name: "e",
+      config: { served_entities: [{ name: "m", entity_name: "tiny" }], auto_capture_config: { enabled: true } },
+      ai_gateway: { usage_tracking_config: { enabled: true } },
+      rate_limits: [{ calls: 5, renewal_period: "minute" }],
+      route_optimized: true,
+    };
+    expect(toCreate(ofText(JSON.stringify(request)) as Form)).toEqual(request);
+    const older = { name: "e", config: { served_models: [{ name: "m", entity_name: "tiny" }] } };
+    expect(ofText(JSON.stringify(older))).toMatchObject({ entities: [{ name: "m", model: "tiny", percentage: 100 }] });
+  });
   it("says what a text is that is no request", () => {
     expect(ofText("{")).toBe("json");
     for (const text of ["[]", "7", "{}", '{"config": 1}']) expect(ofText(text)).toBe("object");
   });
   it("finds the field that a message is about", () => {
-    expect(partOf("config.served_entities[1].external_model: no")).toEqual({ part: "entity", at: 1 });
+    expect(partOf("config.served_entities[1].external_model: no")).toEqual({ part: "entity", at: 1, field: "external_model" });
+    const key = "config.served_entities[0].external_model.openai_config.openai_api_key_plaintext";
+    expect(partOf("is empty", key)).toEqual({ part: "entity", at: 0, field: "external_model.openai_config.openai_api_key" });
+    expect(partOf("config: served_entities[2] has no model")).toEqual({ part: "entity", at: 2, field: "" });
     expect(partOf("config.traffic_config: the percentages").part).toBe("traffic");
     expect(partOf("name: 'x y' cannot be").part).toBe("name");
     expect(partOf("something else").part).toBe("other");
+  });
+});
+
+describe("changing an endpoint", () => {
+  const model = (name: string) => ({ name, external_model: { name: "gpt", provider: "openai", task: "llm/v1/chat", openai_config: {} } });
+  const routes = (a: number, b: number) => ({ routes: [{ served_entity_name: "a", traffic_percentage: a }, { served_entity_name: "b", traffic_percentage: b }] });
+  const config = { served_entities: [model("a"), model("b")], traffic_config: routes(60, 40), auto_capture_config: { enabled: true }, config_version: 3 };
+  const was = endpoint("x", { config, tags: [{ key: "k", value: "v" }], description: "d", ai_gateway: { usage_tracking_config: { enabled: true } } });
+
+  it("sends nothing when nothing has changed", () => {
+    expect(stepsOf(was, ofEndpoint(was))).toEqual([]);
+    expect(stepsOf(was, ofText(JSON.stringify(toCreate(ofEndpoint(was)))) as Form)).toEqual([]);
+  });
+  it("sends the traffic alone, so that no key is asked for", () => {
+    const form = ofEndpoint(was);
+    form.entities[0]!.percentage = 10;
+    form.entities[1]!.percentage = 90;
+    expect(stepsOf(was, form)).toEqual([{ method: "PUT", path: "/config", body: { traffic_config: routes(10, 90), auto_capture_config: { enabled: true } } }]);
+  });
+  it("sends the entities when one has changed, or when none serves yet", () => {
+    const form = ofEndpoint(was);
+    form.entities[0]!.key = "sk";
+    expect(stepsOf(was, form)[0]?.body).toHaveProperty("served_entities");
+    const { config: pending_config, ...rest } = was;
+    const coming = { ...rest, pending_config } as Endpoint;
+    const other = ofEndpoint(coming);
+    other.entities[0]!.percentage = 100;
+    expect(stepsOf(coming, other)[0]?.body).toHaveProperty("served_entities");
+  });
+  it("changes what is beside, the configuration first", () => {
+    const form = { ...ofEndpoint(was), fallback: true, tags: [{ key: "new", value: "" }], rest: { rate_limits: [{ calls: 1, renewal_period: "minute" }] } };
+    form.entities = form.entities.slice(0, 1);
+    expect(stepsOf(was, form).map((one) => [one.method, one.path])).toEqual([["PUT", "/config"], ["PUT", "/ai-gateway"], ["PUT", "/rate-limits"], ["PATCH", "/tags"]]);
+    expect(stepsOf(was, form)[1]?.body).toEqual({ usage_tracking_config: { enabled: true }, fallback_config: { enabled: true } });
+    expect(stepsOf(was, form)[3]?.body).toEqual({ add_tags: [{ key: "new" }], delete_tags: ["k"] });
+  });
+  it("says what stays as it is", () => {
+    const form = ofEndpoint(was);
+    expect(fixed(was, form)).toEqual([]);
+    expect(fixed(was, { ...form, name: "y", description: "", rest: { route_optimized: true } })).toEqual(["description", "name", "route_optimized"]);
   });
 });
 

@@ -43,7 +43,7 @@ export function place(): Place {
 type Guard = () => boolean;
 let mayLeave: Guard = () => true;
 
-/** Ask before the page is left; gives what takes the guard away.  The browser's own back button is not held up. */
+/** Ask before the page is left, also by the browser's back button; gives what takes the guard away. */
 export function guard(asks: Guard): () => void {
   mayLeave = asks;
   return () => {
@@ -51,11 +51,19 @@ export function guard(asks: Guard): () => void {
   };
 }
 
+/** Where the page shown is: by the time that the browser tells of its back button, it has changed the address. */
+let here = location.pathname + location.search;
+
+function arrived(): void {
+  here = location.pathname + location.search;
+  current.place = placeOf(location.pathname, location.search);
+}
+
 export function go(to: string, replace = false): void {
   if (!replace && !mayLeave()) return;
   if (replace && to === location.pathname + location.search) return;
   history[replace ? "replaceState" : "pushState"](null, "", to);
-  current.place = placeOf(location.pathname, location.search);
+  arrived();
   if (!replace) window.scrollTo(0, 0);
 }
 
@@ -66,7 +74,8 @@ export function endpointPath(name: string, tab = ""): string {
 
 export function startRouter(): () => void {
   const moved = () => {
-    current.place = placeOf(location.pathname, location.search);
+    if (location.pathname + location.search === here || mayLeave()) arrived();
+    else history.pushState(null, "", here);
   };
   const clicked = (event: MouseEvent) => {
     const link = event.target instanceof Element ? event.target.closest("a") : null;

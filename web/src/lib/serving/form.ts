@@ -1,5 +1,5 @@
 // The form of an endpoint, and the request that it stands for.  Pure, both ways.
-import type { Endpoint, Entity } from "../endpoints";
+import type { Endpoint, Entity, Route } from "../endpoints";
 import { routeName } from "./overview";
 import table from "./providers.json";
 
@@ -32,6 +32,10 @@ export interface Form {
   entities: EntityForm[];
   tags: { key: string; value: string }[];
   fallback: boolean;
+  /** What the request has beside, in its configuration, and in `ai_gateway`: the form does not know it and must not lose it. */
+  rest: Json;
+  restOfConfig: Json;
+  restOfGateway: Json;
 }
 
 export function newEntity(): EntityForm {
@@ -41,10 +45,10 @@ export function newEntity(): EntityForm {
 }
 
 export function newForm(): Form {
-  return { name: "", description: "", entities: [{ ...newEntity(), percentage: 100 }], tags: [], fallback: false };
+  return { name: "", description: "", entities: [{ ...newEntity(), percentage: 100 }], tags: [], fallback: false, rest: {}, restOfConfig: {}, restOfGateway: {} };
 }
 
-type Json = Record<string, unknown>;
+export type Json = Record<string, unknown>;
 const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 const SECRET = /^\{\{secrets\/[^{}]+\}\}$/;
@@ -73,14 +77,21 @@ function putKey(config: Json, at: string, key: string): void {
   else config[outer] = { [name(inner)]: key.trim() };
 }
 
+/** The name that the server gives an entity that was given none. */
+export function nameOf(form: EntityForm): string {
+  const version = form.kind === "local" ? text(form.rest["entity_version"]) : "";
+  return form.name.trim() || form.model.trim().replace(/[.:/]/g, "-") + (version && `-${version}`);
+}
+
 export function toConfig(form: Form): Json {
   const served_entities = form.entities.map(toEntity);
-  if (form.entities.length < 2) return { served_entities };
-  const routes = form.entities.map((one) => ({
-    served_entity_name: one.name.trim() || one.model.trim(),
-    traffic_percentage: one.percentage,
-  }));
-  return { served_entities, traffic_config: { routes } };
+  if (form.entities.length < 2) return { served_entities, ...form.restOfConfig };
+  const routes = form.entities.map((one) => ({ served_entity_name: nameOf(one), traffic_percentage: one.percentage }));
+  return { served_entities, traffic_config: { routes }, ...form.restOfConfig };
+}
+
+export function toGateway(form: Form): Json {
+  return { ...form.restOfGateway, ...(form.fallback ? { fallback_config: { enabled: true } } : {}) };
 }
 
 /** The body of the request that makes the endpoint. */
@@ -89,8 +100,9 @@ export function toCreate(form: Form): Json {
   if (form.description.trim()) body["description"] = form.description.trim();
   const tags = toTags(form);
   if (tags.length) body["tags"] = tags;
-  if (form.fallback) body["ai_gateway"] = { fallback_config: { enabled: true } };
-  return body;
+  const gateway = toGateway(form);
+  if (Object.keys(gateway).length) body["ai_gateway"] = gateway;
+  return { ...body, ...form.rest };
 }
 
 export function toTags(form: Pick<Form, "tags">): { key: string; value?: string }[] {
@@ -99,21 +111,44 @@ export function toTags(form: Pick<Form, "tags">): { key: string; value?: string 
     .map((one) => ({ key: one.key.trim(), ...(one.value.trim() ? { value: one.value.trim() } : {}) }));
 }
 
+/** What can be changed of an endpoint beside what the form shows: its field, and the request that changes it. */
+export const BESIDE = {
+  rate_limits: { method: "PUT", path: "/rate-limits" },
+  email_notifications: { method: "PATCH", path: "/notifications" },
+  telemetry_config: { method: "PATCH", path: "/telemetry-config" },
+} as const;
+
 /** The form of an endpoint that is there.  Keys are never told, so they are empty. */
 export function ofEndpoint(endpoint: Endpoint): Form {
   const config = endpoint.config?.served_entities?.length ? endpoint.config : endpoint.pending_config;
-  const routes = new Map((config?.traffic_config?.routes ?? []).map((one) => [routeName(one), one.traffic_percentage]));
-  const entities = config?.served_entities ?? [];
-  const gateway = endpoint["ai_gateway"];
-  const fallback = isObject(gateway) && isObject(gateway["fallback_config"]) && gateway["fallback_config"]["enabled"] === true;
-  return {
-    name: endpoint.name,
-    description: endpoint.description ?? "",
-    tags: (endpoint.tags ?? []).map((one) => ({ key: one.key, value: one.value ?? "" })),
-    fallback,
-    entities: entities.map((one) => ofEntity(one, routes.get(one.name) ?? (entities.length === 1 ? 100 : 0))),
-  };
+  const { config_version: _, start_time: __, ...asked } = config ?? {};
+  const { name, description, tags, ai_gateway } = endpoint;
+  const beside = Object.fromEntries(Object.keys(BESIDE).flatMap((one) => (one in endpoint ? [[one, endpoint[one]]] : [])));
+  return ofRequest({ name, description, tags, ai_gateway, ...beside, config: asked });
 }
+
+/** The form of a request that makes an endpoint. */
+function ofRequest(request: Json): Form {
+  const { name, description, tags, ai_gateway, config, ...rest } = request;
+  const { served_entities, served_models, traffic_config, ...restOfConfig } = isObject(config) ? config : {};
+  const entities = objects(served_entities ?? served_models);
+  const routes = objects(isObject(traffic_config) ? traffic_config["routes"] : []);
+  const shares = new Map(routes.map((one) => [routeName(one as Partial<Route> as Route), Number(one["traffic_percentage"] ?? 0)]));
+  const { fallback_config, ...restOfGateway } = isObject(ai_gateway) ? ai_gateway : {};
+  return {
+    name: text(name),
+    description: text(description),
+    tags: objects(tags).map((one) => ({ key: text(one["key"]), value: text(one["value"]) })),
+    fallback: isObject(fallback_config) && fallback_config["enabled"] === true,
+    entities: entities.map((one) => {
+      const form = ofEntity(one, 0);
+      return { ...form, percentage: shares.get(nameOf(form)) ?? (entities.length === 1 ? 100 : 0) };
+    }),
+    rest, restOfConfig, restOfGateway,
+  }; // prettier-ignore
+}
+
+const objects = (value: unknown): Json[] => (Array.isArray(value) ? value.filter(isObject) : []);
 
 /** What the server says of an entity and is not asked for. */
 const TOLD = ["state", "type", "creator", "creation_timestamp", "foundation_model", "name", "entity_name", "external_model"];
@@ -162,19 +197,25 @@ export function ofText(typed: string): Form | "json" | "object" {
     return "json";
   }
   if (!isObject(found) || !isObject(found["config"])) return "object";
-  const { name, config, ...more } = found;
-  return ofEndpoint({ id: "", name: text(name), ...(more as Partial<Endpoint>), config: config as Endpoint["config"] & Json });
+  return ofRequest(found);
 }
 
 export function sum(form: Form): number {
   return form.entities.reduce((total, one) => total + one.percentage, 0);
 }
 
-/** The part of the form that a message of the API is about: its path stands before the first colon. */
-export function partOf(message: string): { part: "name" | "tags" | "traffic" | "entity" | "other"; at: number } {
-  const entity = /served_(?:entities|models)\[(\d+)\]/.exec(message);
-  if (entity) return { part: "entity", at: Number(entity[1]) };
-  const path = message.split(":")[0] ?? "";
+export interface Part {
+  part: "name" | "tags" | "traffic" | "entity" | "other";
+  /** Which served entity, and which of its fields, `external_model.name` say. */
+  at: number;
+  field?: string;
+}
+
+/** The part of the form that a message of the API is about: its `param`, or else the path before the first colon. */
+export function partOf(message: string, param = ""): Part {
+  const path = param || (message.split(":")[0] ?? "");
+  const entity = /served_(?:entities|models)\[(\d+)\]\.?([\w.]*)/.exec(path) ?? /served_(?:entities|models)\[(\d+)\]/.exec(message);
+  if (entity) return { part: "entity", at: Number(entity[1]), field: (entity[2] ?? "").replace(/_plaintext$/, "") };
   if (/traffic_config/.test(path)) return { part: "traffic", at: -1 };
   if (/^tags/.test(path)) return { part: "tags", at: -1 };
   if (/^(?:'?name'?)\b/.test(path) || /endpoint .* (?:already|exists)/i.test(message)) return { part: "name", at: -1 };
