@@ -55,6 +55,12 @@ describe("the form", () => {
     expect(toEntity(entity)).toEqual({ external_model: { name: "gpt", provider: "openai", task: "llm/v1/chat", openai_config: { openai_api_key_plaintext: "sk-1" } } });
     expect(toEntity({ ...entity, provider: "groq" })).toMatchObject({ external_model: { custom_provider_config: { bearer_token_auth: { token_plaintext: "sk-1" } } } });
   });
+  it("seals the other half of a key as well", () => {
+    const entity = { ...newEntity(), provider: "amazon-bedrock", model: "anthropic.m", key: "{{secrets/a/b}}", fields: { aws_region: "eu-west-1", aws_access_key_id: "AKIA" } };
+    const made = toEntity(entity);
+    expect(made).toMatchObject({ external_model: { amazon_bedrock_config: { aws_region: "eu-west-1", aws_access_key_id_plaintext: "AKIA", aws_secret_access_key: "{{secrets/a/b}}" } } });
+    expect(ofText(JSON.stringify({ name: "e", config: { served_entities: [made] } }))).toMatchObject({ entities: [{ fields: entity.fields, rest: {} }] });
+  });
   it("loses nothing that it does not know", () => {
     const config = { served_entities: [{ name: "m", workload_size: "Small", entity_name: "tiny", state: { deployment: "X" }, type: "T" }] };
     expect(toConfig(ofEndpoint(endpoint("x", { config })))).toEqual({ served_entities: [{ name: "m", entity_name: "tiny", workload_size: "Small" }] });

@@ -9,6 +9,8 @@ export interface Provider {
   key: string;
   fields: string[];
   required: string[];
+  /** Those of the fields that are sealed like the key, and needed. */
+  sealed?: string[];
 }
 export const PROVIDERS: Record<string, Provider> = table;
 export const TASKS = ["llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"];
@@ -61,7 +63,10 @@ export function toEntity(form: EntityForm): Json {
   const external: Json = { name: form.model.trim(), provider: form.provider, task: form.task };
   if (provider) {
     const config: Json = { ...(isObject(form.rest["config"]) ? form.rest["config"] : {}) };
-    for (const field of provider.fields) if (form.fields[field]?.trim()) config[field] = form.fields[field].trim();
+    for (const field of provider.fields) {
+      const given = form.fields[field]?.trim();
+      if (given) config[provider.sealed?.includes(field) ? sealedName(field, given) : field] = given;
+    }
     if (provider.key && form.key) putKey(config, provider.key, form.key);
     if (Object.keys(config).length || !["scripted"].includes(form.provider)) external[provider.config] = config;
   }
@@ -70,11 +75,14 @@ export function toEntity(form: EntityForm): Json {
 }
 
 /** A key that is no reference goes where plain ones are sealed. */
+function sealedName(field: string, key: string): string {
+  return SECRET.test(key) ? field : `${field}_plaintext`;
+}
+
 function putKey(config: Json, at: string, key: string): void {
   const [outer = "", inner] = at.split(".");
-  const name = (field: string) => (SECRET.test(key.trim()) ? field : `${field}_plaintext`);
-  if (inner === undefined) config[name(outer)] = key.trim();
-  else config[outer] = { [name(inner)]: key.trim() };
+  if (inner === undefined) config[sealedName(outer, key.trim())] = key.trim();
+  else config[outer] = { [sealedName(inner, key.trim())]: key.trim() };
 }
 
 /** The name that the server gives an entity that was given none. */
@@ -165,8 +173,10 @@ export function ofEntity(entity: Entity | Json, percentage: number): EntityForm 
   const config = provider && isObject(external[provider.config]) ? { ...(external[provider.config] as Json) } : {};
   const fields: Record<string, string> = {};
   for (const field of provider?.fields ?? []) {
-    if (field in config) fields[field] = text(config[field]);
-    delete config[field];
+    for (const named of provider?.sealed?.includes(field) ? [field, `${field}_plaintext`] : [field]) {
+      if (named in config) fields[field] = text(config[named]);
+      delete config[named];
+    }
   }
   const key = provider?.key ? takeKey(config, provider.key) : "";
   return {
