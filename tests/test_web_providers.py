@@ -53,7 +53,7 @@ def build(provider: str, fields: Collection[str]) -> None:
         settings[outer] = {f"{inner}_plaintext": "typed"}
     elif outer:
         settings[f"{outer}_plaintext"] = typed(outer)
-    model = {"name": "anthropic.m", "provider": provider, "task": "llm/v1/chat"}
+    model: dict[str, Any] = {"name": "anthropic.m", "provider": provider, "task": "llm/v1/chat"}
     if settings or provider != "scripted":
         model[about["config"]] = settings
     else:

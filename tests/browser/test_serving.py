@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 from tests.browser.conftest import XSS, Open
 from tests.system.processes import Served, until
 
@@ -192,7 +192,12 @@ def test_the_back_button_asks_as_well_and_so_does_typed_json(visit: Open) -> Non
     editor = page.get_by_role("textbox", name="JSON")
     editor.fill("{half a request")
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
     page.go_back()
     until(lambda: page.evaluate("1") and asked)
     expect(page).to_have_url(re.compile("/serving-create$"))
