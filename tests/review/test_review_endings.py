@@ -36,7 +36,9 @@ def served(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int, bytes]]
     with subprocess.Popen(SERVE, cwd=folder, env=environ, stdout=-1, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
-            said = "".join(process.stdout.readline() for _ in range(4))
+            said = ""
+            while "DATABRICKS_TOKEN=" not in said and (line := process.stdout.readline()):
+                said += line
             found = re.search(r"DATABRICKS_HOST=http://[^:]+:(\d+)\n.*DATABRICKS_TOKEN=(\w+)", said)
             assert found is not None, said
             yield process, int(found[1]), found[2].encode()
