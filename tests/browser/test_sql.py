@@ -131,10 +131,10 @@ def test_several_statements_run_in_one_session_until_one_fails(visit: Open, shot
 def test_an_error_is_marked_at_its_place(visit: Open, axe: Axe, shot: Shot) -> None:
     page = visit("/sql")
     run(page, "SELECT 1;\nSELECT\n  ai_query('nowhere', 'x')", "Failed")
-    expect(page.get_by_role("alert")).to_contain_text("'nowhere' does not exist")
+    expect(page.get_by_role("alert")).to_contain_text("'nowhere' does not exist (line 3, column 12)")
     expect(page.locator(".cm-lintRange-error").first).to_have_text("'nowhere'")
     expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
-    page.get_by_role("button", name="Show line 2").click()
+    page.get_by_role("button", name="Show line 3").click()
     expect(editor(page)).to_be_focused()
     axe(page)
     shot(page, "sql-error")

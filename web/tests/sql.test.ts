@@ -5,7 +5,7 @@ import { isNumber, pretty, short, widths } from "../src/lib/sql/cells";
 import { fileName, line } from "../src/lib/sql/csv";
 import { tablesIn, wantedAt } from "../src/lib/sql/functions";
 import { HISTORY, merge, NOTHING, sound, type Draft, type Kept } from "../src/lib/sql/keep";
-import { pieceAt, placeIn, split } from "../src/lib/sql/split";
+import { inWhole, pieceAt, placed, placeIn, split, splitPart } from "../src/lib/sql/split";
 import { across, bodyHeight, MOST, scrollTo, sight } from "../src/lib/sql/window";
 
 const texts = (text: string): string[] => split(text).map((one) => one.text);
@@ -58,6 +58,16 @@ describe("split", () => {
 });
 
 describe("the place of an error", () => {
+  it("is told in the whole text, also of a part of it", () => {
+    const whole = "SELECT 1;\n  '🙂'; SELECT\n  nope";
+    const [, second] = splitPart(whole, 10, whole.length);
+    expect(second).toEqual(placed(whole, whole.indexOf("SELECT\n"), whole.length));
+    expect(second).toMatchObject({ line: 1, column: 7 });
+    expect(inWhole("no (line 1, column 2): see", second!, 1, 2)).toBe("no (line 2, column 9): see");
+    expect(inWhole("no (line 2, column 3): see", second!, 2, 3)).toBe("no (line 3, column 3): see");
+    expect(inWhole("no place $&", second!, 2, 3)).toBe("no place $&");
+  });
+
   const text = "SELECT 1;\nSELECT\n  '🙂', nope";
   const piece = split(text)[1]!;
   it("is in the whole text, its word marked, and characters beyond 16 bits count once", () => {

@@ -7,6 +7,8 @@ export interface Ran {
   id: string;
   text: string;
   from: number;
+  line: number;
+  column: number;
   state: string;
   started: number;
   ended: number;
@@ -60,7 +62,12 @@ export function sound(found: unknown): Kept {
     text: each.text,
     updated: Number(each.updated) || 0,
     session: typeof each.session === "string" ? each.session : "",
-    ran: list<Ran>(each.ran, (ran) => texts(ran.id, ran.text, ran.state)),
+    ran: list<Ran>(each.ran, (ran) => texts(ran.id, ran.text, ran.state)).map((ran) => ({
+      ...ran,
+      from: Number(ran.from) || 0,
+      line: Number(ran.line) || 0,
+      column: Number(ran.column) || 0,
+    })),
   }));
   const { rows, answers } = { ...NOTHING.options, ...one.options };
   return {

@@ -25,7 +25,8 @@ export class Item {
   chunks = $state.raw<api.Chunk[]>([]);
   rows = $state.raw<Rows | null>(null);
   truncated = $state(false);
-  limit = 0;
+  /** By this machine's clock, when it was sent from here: the server's may go otherwise. */
+  since = $state(0);
 
   constructor(readonly piece: Piece) {}
 
@@ -49,13 +50,14 @@ export class Item {
   }
 
   kept(): Ran {
-    const { text, from } = this.piece;
-    return { id: this.id, text, from, state: this.state, started: this.started, ended: this.ended };
+    const { text, from, line, column } = this.piece;
+    return { id: this.id, text, from, line, column, state: this.state, started: this.started, ended: this.ended };
   }
 }
 
 export function itemOf(ran: Ran): Item {
-  const item = new Item({ text: ran.text, from: ran.from, to: ran.from + ran.text.length });
+  const { text, from, line, column } = ran;
+  const item = new Item({ text, from, to: from + text.length, line, column });
   item.id = ran.id;
   item.started = ran.started;
   item.ended = ran.ended;
@@ -91,7 +93,6 @@ export class Batch {
     this.trouble = null;
     for (const [at, item] of this.items.entries()) {
       this.shown = at;
-      item.limit = options.rows;
       await this.send(item, options);
       if (item.state !== "SUCCEEDED") break;
     }
@@ -128,7 +129,7 @@ export class Batch {
   private async send(item: Item, options: api.Options): Promise<void> {
     if (this.stopping) return;
     item.state = "SENDING";
-    item.started = Date.now();
+    item.started = item.since = Date.now();
     try {
       item.take(await this.begun(item.piece.text, options));
     } catch (error) {

@@ -6,11 +6,32 @@ export interface Piece {
   /** Where it begins and ends in the whole text. */
   from: number;
   to: number;
+  /** Lines before it in the whole text, and characters before it in its first line. */
+  line: number;
+  column: number;
+}
+
+/** Statements of a part of a text, with their places in the whole. */
+export function splitPart(text: string, from: number, to: number): Piece[] {
+  return split(text.slice(from, to)).map((one) => placed(text, one.from + from, one.to + from));
+}
+
+/** What is between two places of a text, as a piece of it. */
+export function placed(text: string, from: number, to: number): Piece {
+  const start = text.lastIndexOf("\n", from - 1) + 1;
+  const line = text.slice(0, start).split("\n").length - 1;
+  return { text: text.slice(from, to), from, to, line, column: [...text.slice(start, from)].length };
+}
+
+/** A message with its place as it is in the whole text: the server knows the statement alone. */
+export function inWhole(message: string, piece: Piece, line: number, column: number): string {
+  const there = `(line ${line}, column ${column})`;
+  return message.replace(there, () => `(line ${line + piece.line}, column ${line === 1 ? column + piece.column : column})`);
 }
 
 /** The statements in order; what is only space and comment is none. */
-export function split(text: string): Piece[] {
-  const out: Piece[] = [];
+export function split(text: string): Pick<Piece, "text" | "from" | "to">[] {
+  const out: { text: string; from: number; to: number }[] = [];
   let begin = -1;
   let end = 0;
   const close = () => {
@@ -31,12 +52,12 @@ export function split(text: string): Piece[] {
 }
 
 /** The statement in which a place is, else the one before it. */
-export function pieceAt(pieces: Piece[], place: number): Piece | undefined {
+export function pieceAt<T extends { to: number }>(pieces: T[], place: number): T | undefined {
   return pieces.find((one) => place <= one.to) ?? pieces[pieces.length - 1];
 }
 
 /** Where a line and column (from 1) of a statement are in the whole text, and the end of the word there. */
-export function placeIn(piece: Piece, line: number, column: number): { from: number; to: number } {
+export function placeIn(piece: { text: string; from: number }, line: number, column: number): { from: number; to: number } {
   let at = 0;
   for (let left = line - 1; left > 0; left--) {
     const end = piece.text.indexOf("\n", at);
