@@ -19,7 +19,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEB = REPOSITORY / "web"
 NODE = shutil.which("node") or ""
-CASES = ("plain", "quotes", "stream", "tools", "format", "other", "words", "vectors")
+CASES = (
+    "plain", "quotes", "stream", "tools", "format", "other", "turns", "picture", "words", "prompts", "vectors",
+)  # fmt: skip
 CLIENTS = ("openai", "databricks", "mlflow", "langchain")
 ADDED = {"model", "stream_options", "encoding_format", "n"}
 """Fields that a client adds by itself: they ask for what would come in any case."""
@@ -138,7 +140,8 @@ def test_curl(recorded: Any, snippets: Path, case: str) -> None:
 def test_python(recorded: Any, snippets: Path, case: str, client: str) -> None:
     file = snippets / f"{case}-{client}.py"
     if not file.exists():
-        assert (case, client) == ("words", "langchain"), "only this cannot be said"
+        assert client == "langchain", "the others can say all"
+        assert case in ("words", "prompts"), "only completions cannot be said"
         return
     shown, bodies = run(recorded, snippets, [sys.executable, "-W", "ignore", file.name])
     assert "recorded" in shown or "0.25" in shown
@@ -151,7 +154,7 @@ def test_python(recorded: Any, snippets: Path, case: str, client: str) -> None:
         assert sent == wanted
 
 
-@pytest.mark.parametrize("case", ["quotes", "format", "other", "words", "vectors"])
+@pytest.mark.parametrize("case", ["quotes", "format", "other", "words", "prompts", "vectors"])
 def test_sql(recorded: Any, snippets: Path, case: str) -> None:
     """By our own command line, which is in the server's environment."""
     tesela = REPOSITORY / ".venv" / "bin" / "tesela"
@@ -163,6 +166,10 @@ def test_sql(recorded: Any, snippets: Path, case: str) -> None:
             text for body in bodies for text in (body["input"] if isinstance(body["input"], list) else [body["input"]])
         ]
         assert sorted(sent) == sorted(wanted["input"])
+        return
+    if case == "prompts":
+        assert sorted(body["prompt"] for body in bodies) == sorted(wanted["prompt"])
+        assert {body["max_tokens"] for body in bodies} == {wanted["max_tokens"]}
         return
     assert len(bodies) == 1
     if case == "words":

@@ -5,7 +5,7 @@ import { json } from "@codemirror/lang-json";
 import { EditorState } from "@codemirror/state";
 import { describe, expect, it } from "vitest";
 import { at, check, position, requestSchema } from "../src/lib/query/schema";
-import { CLIENTS, curl, missing, python, sql, sqlText, type Json, type Task } from "../src/lib/query/snippets";
+import { CLIENTS, curl, leftOut, missing, python, sql, sqlText, type Json, type Task } from "../src/lib/query/snippets";
 import { cosine, norm } from "../src/lib/query/run.svelte";
 
 const user = (content: unknown): Json => ({ role: "user", content });
@@ -20,6 +20,25 @@ const CASES: Record<string, { endpoint: string; task: Task; body: Json }> = {
   tools: { endpoint: "polite", task: "chat", body: { messages: [{ role: "system", content: "s" }, user("Hello")], tools: [WEATHER], tool_choice: "auto" } },
   format: { endpoint: "polite", task: "chat", body: { messages: [user("Hello")], response_format: SCHEMA } },
   other: { endpoint: "echo", task: "chat", body: { messages: [user("Hello")], top_k: 5, stop: ["x"], seed: 7 } },
+  turns: {
+    endpoint: "polite",
+    task: "chat",
+    body: {
+      messages: [
+        user("Hello"),
+        { role: "assistant", content: null, tool_calls: [{ id: "c1", type: "function", function: { name: "f", arguments: "{}" } }] },
+        { role: "tool", tool_call_id: "c1", content: "it's 20 °C" },
+      ],
+      tools: [WEATHER],
+      parallel_tool_calls: false,
+    },
+  },
+  picture: {
+    endpoint: "polite",
+    task: "chat",
+    body: { messages: [user([{ type: "text", text: "What's this?" }, { type: "image_url", image_url: { url: `data:image/png;base64,${"QUJD".repeat(50_000)}` } }])] },
+  },
+  prompts: { endpoint: "words", task: "completions", body: { prompt: ["it's", "two\nlines"], max_tokens: 20 } },
   words: { endpoint: "words", task: "completions", body: { prompt: "Hello", max_tokens: 20 } },
   vectors: { endpoint: "vectors", task: "embeddings", body: { input: ["a tile", "it's"] } },
 };
@@ -33,7 +52,7 @@ describe("snippets", () => {
       writeFileSync(join(folder, `${name}.json`), JSON.stringify({ endpoint, task, body }));
       writeFileSync(join(folder, `${name}.sh`), curl(endpoint, body));
       for (const client of CLIENTS) {
-        if (missing(client, task, body) !== "langchain_completions") writeFileSync(join(folder, `${name}-${client}.py`), python(client, endpoint, task, body));
+        if (!missing(client, task, body).includes("langchain_completions")) writeFileSync(join(folder, `${name}-${client}.py`), python(client, endpoint, task, body));
       }
       writeFileSync(join(folder, `${name}.sql`), sql(endpoint, task, body));
     }
@@ -55,9 +74,43 @@ describe("snippets", () => {
   });
 
   it("say what cannot be sent", () => {
-    expect(missing("sql", "chat", { messages: [user("a"), user("b")] })).toBe("sql_messages");
-    expect(missing("langchain", "completions", { prompt: "x" })).toBe("langchain_completions");
-    expect(missing("openai", "chat", { messages: [] })).toBe("");
+    expect(missing("sql", "chat", { messages: [user("a"), user("b")] })).toEqual(["sql_messages"]);
+    expect(missing("sql", "chat", { messages: [user("a")], tools: [], stream: true })).toEqual(["sql_stream", "fields"]);
+    expect(leftOut("sql", "chat", { messages: [user("a")], tools: [], stream: true, seed: 1 })).toEqual(["tools"]);
+    expect(missing("langchain", "completions", { prompt: "x" })).toEqual(["langchain_completions"]);
+    expect(leftOut("langchain", "embeddings", { input: "x", dimensions: 3 })).toEqual(["dimensions"]);
+    expect(missing("openai", "chat", { messages: [] })).toEqual([]);
+  });
+
+  it("are made of whatever was typed, and nothing of it becomes code", () => {
+    const odd: Json[] = [
+      { messages: [null, 5, "x", []] },
+      { messages: {} },
+      { messages: [{ role: 'user, content="")); import os #', content: "x" }] },
+      { messages: [{ role: "tool", content: "x", tool_call_id: "a" }] },
+      { messages: [{ role: "user", content: [null, 5, { type: "text" }] }] },
+      { prompt: [], input: {}, "a b": null, temperature: 1e999 },
+      {},
+    ];
+    for (const body of odd) {
+      for (const task of ["chat", "completions", "embeddings", "responses", ""] as const) {
+        for (const client of CLIENTS) {
+          const text = python(client, "e", task, body);
+          expect(text).not.toContain("ChatMessageRole.TOOL");
+          expect(text).not.toMatch(/^[^"]*import os #/im);
+          expect(text).not.toContain("Infinity");
+          missing(client, task, body);
+        }
+        expect(sql("e", task, body)).toContain("ai_query(");
+        missing("sql", task, body);
+      }
+    }
+  });
+
+  it("give a long body to curl by its input, for no argument may be that long", () => {
+    const text = curl("polite", CASES["picture"]!.body);
+    expect(text).toContain("--data-binary @- <<'JSON'\n{");
+    expect(text.endsWith("}\nJSON\n")).toBe(true);
   });
 });
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from tesela.control.answers import Handler
 from tesela.control.facts import Facts, base_url, credential
+from tesela.control.openapi_requests import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGE, RESPONSES
 from tesela.control.serving_find import find, told
 from tesela.wire.document import encode
 from tesela.wire.tasks import Task
@@ -85,53 +86,38 @@ def _object(required: Sequence[str] = (), **properties: Json) -> Json:
 STRING: Json = {"type": "string"}
 INTEGER: Json = {"type": "integer"}
 NUMBER: Json = {"type": "number"}
-BOOLEAN: Json = {"type": "boolean"}
-TEXTS: Json = {"anyOf": [STRING, {"type": "array", "items": STRING}]}
 
-SAMPLING: dict[str, Json] = {
-    "max_tokens": {"type": "integer", "minimum": 1},
-    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-    "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-    "stop": TEXTS,
-    "n": {"type": "integer", "minimum": 1},
-    "stream": {"type": "boolean", "default": False},
-}
 USAGE: Json = _object(prompt_tokens=INTEGER, completion_tokens=INTEGER, total_tokens=INTEGER)
 ABOUT: dict[str, Json] = {"id": {"type": ["string", "null"]}, "object": STRING, "created": INTEGER, "model": STRING}
 
 COMPONENTS: dict[str, Json] = {
     "Any": {"type": "object"},
     "Error": _object(["error_code", "message"], error_code=STRING, message=STRING),
-    "Message": _object(
+    "Message": MESSAGE,
+    "Usage": USAGE,
+    "Reply": _object(
         ["role"],
         role=STRING,
         content={"anyOf": [STRING, _list({"type": "object"}), {"type": "null"}]},
         tool_calls=_list({"type": "object"}),
-        tool_call_id=STRING,
     ),
-    "Usage": USAGE,
-    "ChatRequest": _object(
-        ["messages"],
-        messages={"type": "array", "minItems": 1, "items": _ref("Message")},
-        tools=_list({"type": "object"}),
-        tool_choice={"anyOf": [STRING, {"type": "object"}]},
-        response_format={"type": "object"},
-        **SAMPLING,
-    ),
+    "ChatRequest": CHAT,
     "ChatAnswer": _object(
         ["choices"],
-        choices=_list(_object(index=INTEGER, message=_ref("Message"), finish_reason={"type": ["string", "null"]})),
+        choices=_list(_object(index=INTEGER, message=_ref("Reply"), finish_reason={"type": ["string", "null"]})),
         usage=_ref("Usage"),
         **ABOUT,
     ),
-    "CompletionsRequest": _object(["prompt"], prompt=TEXTS, **SAMPLING),
+    "CompletionsRequest": COMPLETIONS,
     "CompletionsAnswer": _object(
         ["choices"],
         choices=_list(_object(index=INTEGER, text=STRING, finish_reason={"type": ["string", "null"]})),
         usage=_ref("Usage"),
         **ABOUT,
     ),
-    "EmbeddingsRequest": _object(["input"], input=TEXTS),
+    "EmbeddingsRequest": EMBEDDINGS,
+    "ResponsesRequest": RESPONSES,
+    "ResponsesAnswer": _object(["output"], output=_list({"type": "object"}), usage={"type": "object"}, **ABOUT),
     "EmbeddingsAnswer": _object(
         ["data"],
         data=_list(_object(["embedding"], index=INTEGER, object=STRING, embedding=_list(NUMBER))),
@@ -144,11 +130,12 @@ SCHEMAS: dict[str, tuple[str, str]] = {
     str(Task.CHAT): ("ChatRequest", "ChatAnswer"),
     str(Task.COMPLETIONS): ("CompletionsRequest", "CompletionsAnswer"),
     str(Task.EMBEDDINGS): ("EmbeddingsRequest", "EmbeddingsAnswer"),
+    str(Task.RESPONSES): ("ResponsesRequest", "ResponsesAnswer"),
 }
 """The request and the answer of each task."""
 PARTS: dict[str, tuple[str, ...]] = {
-    str(Task.CHAT): ("Message", "Usage"),
+    str(Task.CHAT): ("Message", "Reply", "Usage"),
     str(Task.COMPLETIONS): ("Usage",),
     str(Task.EMBEDDINGS): ("Usage",),
 }
-STREAMING = frozenset({str(Task.CHAT), str(Task.COMPLETIONS)})
+STREAMING = frozenset({str(Task.CHAT), str(Task.COMPLETIONS), str(Task.RESPONSES)})

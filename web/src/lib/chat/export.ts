@@ -68,7 +68,8 @@ export function pythonOf(value: unknown, indent = 0): string {
   const outer = " ".repeat(indent);
   if (value === null || value === undefined) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value === "number") return String(value);
+  // JSON has no infinity, but 1e999 becomes one where it is read.
+  if (typeof value === "number") return Number.isFinite(value) ? String(value) : `float("${value > 0 ? "inf" : "-inf"}")`;
   // JSON's escapes are Python's too, but for pairs of surrogates, which JSON.stringify does not write.
   if (typeof value === "string") return JSON.stringify(value);
   if (Array.isArray(value)) {

@@ -84,7 +84,7 @@ function source(root: Schema): CompletionSource {
     const inValue = node.parent?.name === "Property" && node.name !== "PropertyName";
     const schema = at(root, place);
     if (!schema) return null;
-    const options: Completion[] = inValue ? values(schema) : names(root, schema);
+    const options: Completion[] = inValue ? values(root, schema) : names(root, schema);
     return options.length ? { ...completeFromList(options)(context), from: word.from, options } : null;
   };
 }
@@ -96,15 +96,24 @@ function names(root: Schema, schema: Schema): Completion[] {
       label: `"${name}"`,
       apply: `"${name}": `,
       type: "property",
-      detail: isObject(about) ? String(about["type"] ?? "") : "",
+      detail: isObject(about) ? kinds(about).join(" | ") : "",
       info: isObject(about) && typeof about["description"] === "string" ? about["description"] : "",
     })),
   );
 }
 
-function values(schema: Schema): Completion[] {
-  const found = Array.isArray(schema["enum"]) ? schema["enum"] : schema["type"] === "boolean" ? [true, false] : [];
-  return found.map((one) => ({ label: JSON.stringify(one), type: "enum" }));
+function values(root: Schema, schema: Schema): Completion[] {
+  const found = [schema, ...alternatives(root, schema)].flatMap((one): unknown[] =>
+    Array.isArray(one["enum"]) ? one["enum"] : kinds(one).includes("boolean") ? [true, false] : [],
+  );
+  return found.filter((one) => one !== null).map((one) => ({ label: JSON.stringify(one), type: "enum" }));
+}
+
+/** The types of a field, but for null, which every field may be. */
+function kinds(schema: Schema): string[] {
+  const type = schema["type"];
+  const all: unknown[] = Array.isArray(type) ? type : type === undefined ? [] : [type];
+  return all.map(String).filter((one) => one !== "null");
 }
 
 /** Where in the text a place of the document is. */
@@ -132,9 +141,20 @@ const decoded = (step: string): string => decodeURIComponent(step).replaceAll("~
 /** What a schema says against a document, the most exact of it.  The places are JSON pointers. */
 export function check(root: Schema, value: unknown): { pointer: string; message: string }[] {
   const found = new Validator(root, "2020-12", false).validate(value).errors;
-  const leaves = found.filter((one) => !["properties", "items", "$ref", "anyOf", "oneOf", "allOf", "schema"].includes(one.keyword));
-  return (leaves.length ? leaves : found).slice(0, 20).map((one) => ({ pointer: one.instanceLocation, message: one.error }));
+  const leaves = found.filter((one) => !GROUPS.has(one.keyword));
+  const out = new Map<string, string[]>();
+  for (const one of leaves.length ? leaves : found) {
+    // A value of no type that it may have is told once, with all of them.
+    const messages = out.get(one.instanceLocation) ?? [];
+    const expected = one.keyword === "type" ? /Expected (.*?)\.?$/.exec(one.error)?.[1] : undefined;
+    const at = messages.findIndex((text) => text.startsWith("Instance type"));
+    if (expected !== undefined && at >= 0) messages[at] = messages[at]!.replace(/\.$/, ` or ${expected}.`);
+    else if (!messages.includes(one.error)) messages.push(one.error);
+    out.set(one.instanceLocation, messages);
+  }
+  return [...out].flatMap(([pointer, messages]) => messages.map((message) => ({ pointer, message }))).slice(0, 20);
 }
+const GROUPS = new Set(["properties", "items", "$ref", "anyOf", "oneOf", "allOf", "schema"]);
 
 /** For an editor of requests. */
 export function extensions(root: Schema): Extension[] {

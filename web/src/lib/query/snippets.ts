@@ -7,12 +7,18 @@ export type Task = "chat" | "completions" | "embeddings" | "responses" | "";
 export const CLIENTS = ["openai", "databricks", "mlflow", "langchain"] as const;
 export type Client = (typeof CLIENTS)[number];
 
+/** Linux takes no argument of a command above 128 KiB, and a picture makes a body longer. */
+const LONGEST_ARGUMENT = 60_000;
+
 export function curl(endpoint: string, body: Json): string {
+  const text = JSON.stringify(body, null, 2);
+  // A line of JSON.stringify begins with a space or a bracket, so that none of them ends the text.
+  const data = text.length > LONGEST_ARGUMENT ? `  --data-binary @- <<'JSON'\n${text}\nJSON` : `  -d ${shellQuoted(text)}`;
   return [
     `curl -sS${body["stream"] === true ? "N" : ""} --fail-with-body \\`,
     '  -H "Authorization: Bearer $DATABRICKS_TOKEN" -H "Content-Type: application/json" \\',
     `  "$DATABRICKS_HOST/serving-endpoints/${encodeURIComponent(endpoint)}/invocations" \\`,
-    `  -d ${shellQuoted(JSON.stringify(body, null, 2))}`,
+    data,
     "",
   ].join("\n");
 }
@@ -20,6 +26,13 @@ export function curl(endpoint: string, body: Json): string {
 export function python(client: Client, endpoint: string, task: Task, body: Json): string {
   return { openai, databricks, mlflow, langchain }[client](endpoint, task, body);
 }
+
+/** The messages of a body, whatever was typed there: what is no object is none. */
+function messagesOf(body: Json): Json[] {
+  const found: unknown[] = Array.isArray(body["messages"]) ? body["messages"] : [];
+  return found.filter((one): one is Json => typeof one === "object" && one !== null && !Array.isArray(one));
+}
+const isList = (value: unknown): value is unknown[] => Array.isArray(value);
 
 /** Keyword arguments, one in a line. */
 function keywords(body: Json, indent = 4): string[] {
@@ -52,6 +65,17 @@ const OPENAI: Record<string, [string, string[]]> = {
 
 function openai(endpoint: string, task: Task, body: Json): string {
   const [method, fields] = OPENAI[task] ?? OPENAI["chat"]!;
+  if (task === "") {
+    // A model of no task of OpenAI's: the client's own connection takes any body.
+    return [
+      "import os", "", "from openai import OpenAI", "",
+      "client = OpenAI(",
+      '    api_key=os.environ["DATABRICKS_TOKEN"],',
+      '    base_url=os.environ["DATABRICKS_HOST"] + "/serving-endpoints",',
+      ")",
+      `print(client.post(${pythonOf(`/${encodeURIComponent(endpoint)}/invocations`)}, cast_to=object, body=${pythonOf(body)}))`, "",
+    ].join("\n"); // prettier-ignore
+  }
   const [mine, others] = split(body, new Set(fields));
   const extra = Object.keys(others).length ? [`    extra_body=${pythonOf(others, 4)},`] : [];
   const show = body["stream"] === true ? ["for event in answer:", "    print(event)"] : ["print(answer)"];
@@ -68,16 +92,17 @@ function openai(endpoint: string, task: Task, body: Json): string {
   ].join("\n"); // prettier-ignore
 }
 
+const SDK_ROLES = new Set(["system", "user", "assistant"]);
 const SDK = new Set(["input", "max_tokens", "n", "prompt", "stop", "stream", "temperature"]);
 
 function databricks(endpoint: string, task: Task, body: Json): string {
   const messages = body["messages"];
   const plain =
-    Array.isArray(messages) &&
-    messages.every((one: unknown) => {
-      const message = one as Json;
-      return typeof message["content"] === "string" && Object.keys(message).every((key) => key === "role" || key === "content");
-    });
+    isList(messages) &&
+    messages.length === messagesOf(body).length &&
+    messagesOf(body).every(
+      ({ role, content, ...others }) => typeof content === "string" && SDK_ROLES.has(String(role)) && !Object.keys(others).length,
+    );
   const { messages: _, ...rest } = body;
   const fits = Object.keys(rest).every((key) => SDK.has(key)) && body["stream"] !== true;
   const stop = body["stop"];
@@ -86,7 +111,7 @@ function databricks(endpoint: string, task: Task, body: Json): string {
     const lines = plain
       ? [
           "    messages=[",
-          ...(messages as Json[]).map(
+          ...messagesOf(body).map(
             (one) =>
               `        ChatMessage(role=ChatMessageRole.${String(one["role"]).toUpperCase()}, content=${pythonOf(one["content"])}),`,
           ),
@@ -134,7 +159,7 @@ function mlflow(endpoint: string, _task: Task, body: Json): string {
   ].join("\n"); // prettier-ignore
 }
 
-const CHAT_ROLES: Record<string, string> = { system: "system", user: "human", assistant: "ai", tool: "tool" };
+const CHAT_ROLES: Record<string, string> = { system: "system", user: "human", assistant: "ai" };
 
 function langchain(endpoint: string, task: Task, body: Json): string {
   if (task === "embeddings") {
@@ -146,7 +171,7 @@ function langchain(endpoint: string, task: Task, body: Json): string {
     ].join("\n"); // prettier-ignore
   }
   const { messages, stream, temperature, max_tokens, stream_options: _, ...rest } = body;
-  const list = Array.isArray(messages) ? (messages as Json[]) : [{ role: "user", content: body["prompt"] ?? "" }];
+  const list = isList(messages) ? messagesOf(body) : [{ role: "user", content: body["prompt"] ?? "" }];
   delete rest["prompt"];
   const made: Json = {};
   if (temperature !== undefined) made["temperature"] = temperature;
@@ -155,7 +180,9 @@ function langchain(endpoint: string, task: Task, body: Json): string {
   const [mine, others] = split(rest, new Set(OPENAI["chat"]![1]));
   const handed = Object.keys(others).length ? { ...mine, extra_body: others } : mine;
   const extra = Object.keys(handed).length ? [`    extra_params=${pythonOf(handed, 4)},`] : [];
-  const simple = list.every((one) => typeof one["content"] === "string" && String(one["role"]) in CHAT_ROLES && one["role"] !== "tool");
+  const simple = list.every(
+    ({ role, content, ...others }) => typeof content === "string" && String(role) in CHAT_ROLES && !Object.keys(others).length,
+  );
   const said = simple
     ? `[\n${list.map((one) => `    (${pythonOf(CHAT_ROLES[String(one["role"])])}, ${pythonOf(one["content"])}),\n`).join("")}]`
     : pythonOf(list);
@@ -171,19 +198,31 @@ function langchain(endpoint: string, task: Task, body: Json): string {
   ].join("\n"); // prettier-ignore
 }
 
+/** Fields of a body that a client cannot send, in the order in which they were typed. */
+export function leftOut(client: Client | "sql", task: Task, body: Json): string[] {
+  const names = Object.keys(body).filter((name) => body[name] !== null);
+  if (client === "langchain" && task === "embeddings") return names.filter((name) => name !== "input");
+  if (client !== "sql") return [];
+  const sent = task === "embeddings" ? ["input"] : [task === "completions" ? "prompt" : "messages", "response_format", ...PARAMETERS];
+  return names.filter((name) => name !== "stream" && !sent.includes(name));
+}
+
+export type Lack = "langchain_completions" | "sql_messages" | "sql_stream" | "fields";
+
 /** Why a client cannot send all of a body; empty when it can. */
-export function missing(client: Client | "sql", task: Task, body: Json): "" | "langchain_completions" | "langchain_embeddings" | "sql_messages" | "sql_stream" {
-  if (client === "langchain" && task === "completions") return "langchain_completions";
-  if (client === "langchain" && task === "embeddings" && Object.keys(body).some((key) => key !== "input")) return "langchain_embeddings";
-  if (client === "sql" && body["stream"] === true) return "sql_stream";
-  if (client === "sql" && task === "chat" && !simplePrompt(body)) return "sql_messages";
-  return "";
+export function missing(client: Client | "sql", task: Task, body: Json): Lack[] {
+  const out: Lack[] = [];
+  if (client === "langchain" && task === "completions") out.push("langchain_completions");
+  if (client === "sql" && task === "chat" && !simplePrompt(body)) out.push("sql_messages");
+  if (client === "sql" && body["stream"] === true) out.push("sql_stream");
+  if (leftOut(client, task, body).length) out.push("fields");
+  return out;
 }
 
 /** ai_query takes one prompt: the text of the last message of the user. */
 function simplePrompt(body: Json): boolean {
-  const messages = body["messages"];
-  return Array.isArray(messages) && messages.length === 1 && typeof (messages[0] as Json)["content"] === "string";
+  const [first, ...others] = messagesOf(body);
+  return first?.["role"] === "user" && typeof first["content"] === "string" && !others.length;
 }
 
 export function sqlText(text: string): string {
@@ -205,22 +244,27 @@ const PARAMETERS = ["max_tokens", "temperature", "top_p", "top_k", "stop", "seed
 export function sql(endpoint: string, task: Task, body: Json): string {
   const name = sqlText(endpoint);
   if (task === "embeddings") {
-    const inputs = Array.isArray(body["input"]) ? body["input"] : [body["input"]];
-    const rows = inputs.map((one) => `(${sqlValue(one)})`).join(", ");
-    return `SELECT text, ai_query(${name}, text) AS embedding\nFROM VALUES ${rows} AS inputs(text)\n`;
+    return `SELECT text, ai_query(${name}, text) AS embedding\nFROM VALUES ${rows(body["input"])} AS inputs(text)\n`;
   }
-  const messages = Array.isArray(body["messages"]) ? (body["messages"] as Json[]) : [];
-  const last = messages.findLast((one) => one["role"] === "user")?.["content"];
-  const prompt = typeof body["prompt"] === "string" ? body["prompt"] : contentText(last);
   const known = PARAMETERS.filter((key) => body[key] !== undefined && body[key] !== null);
   const parameters = known.length ? `,\n  modelParameters => named_struct(${known.map((key) => `'${key}', ${sqlValue(body[key])}`).join(", ")})` : "";
   const format = body["response_format"];
   const wanted = format ? `,\n  responseFormat => ${sqlText(JSON.stringify(format))}` : "";
-  return `SELECT ai_query(\n  ${name},\n  ${sqlText(prompt)}${parameters}${wanted}\n) AS answer\n`;
+  const more = `${parameters}${wanted}`;
+  const prompt = body["prompt"];
+  if (isList(prompt)) {
+    return `SELECT prompt, ai_query(\n  ${name},\n  prompt${more}\n) AS answer\nFROM VALUES ${rows(prompt)} AS prompts(prompt)\n`;
+  }
+  const said = typeof prompt === "string" ? prompt : contentText(messagesOf(body).findLast((one) => one["role"] === "user")?.["content"]);
+  return `SELECT ai_query(\n  ${name},\n  ${sqlText(said)}${more}\n) AS answer\n`;
 }
+
+/** One row for each input. */
+const rows = (inputs: unknown): string => (isList(inputs) && inputs.length ? inputs : [inputs]).map((one) => `(${sqlValue(one)})`).join(", ");
 
 function contentText(content: unknown): string {
   if (typeof content === "string") return content;
-  if (!Array.isArray(content)) return "";
-  return content.map((one) => ((one as Json)["type"] === "text" ? String((one as Json)["text"]) : "")).join("\n");
+  const parts: unknown[] = isList(content) ? content : [];
+  const texts = parts.map((one) => (typeof one === "object" && one !== null ? (one as Json)["text"] : null));
+  return texts.filter((one) => typeof one === "string").join("\n");
 }
