@@ -63,11 +63,72 @@ def test_what_is_wrong_is_said_before_and_after_sending(visit: Open, shot: Shot)
     expect(page.get_by_role("alert").last).to_contain_text("messages")
 
 
-@pytest.mark.parametrize(("endpoint", "told"), [("down", "503"), ("busy", "429"), ("broken", "."), ("cut", ".")])
+@pytest.mark.parametrize(
+    ("endpoint", "told"), [("down", "503"), ("busy", "429"), ("broken", "502"), ("cut", "The connection broke|502")]
+)
 def test_models_that_fail_are_told_about(visit: Open, endpoint: str, told: str) -> None:
     page = at(visit, endpoint)
+    body = '{"messages": [{"role": "user", "content": "typed"}]}'
+    write(page, body)
     page.get_by_role("button", name="Send request").click()
     expect(page.get_by_role("alert").last).to_contain_text(re.compile(told))
+    expect(page.get_by_role("textbox", name="Request as JSON")).to_have_text(body)
+
+
+def test_what_came_before_the_connection_broke_stays(visit: Open) -> None:
+    page = at(visit, "cut")
+    page.get_by_label("Stream").check()
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_role("alert").last).to_be_visible()
+    expect(page.locator(".text")).not_to_be_empty()
+
+
+@pytest.mark.parametrize(
+    "body", ['{"messages": [null]}', '{"messages": [{"role": 5, "content": [null]}]}', "[]", "5", ""]
+)
+def test_odd_requests_break_no_tab(visit: Open, body: str) -> None:
+    page = at(visit, "echo")
+    write(page, body)
+    page.get_by_role("tab", name="Python").click()
+    for client in ("OpenAI", "Databricks SDK", "MLflow", "LangChain"):
+        page.get_by_role("radio", name=client).check()
+    page.get_by_role("tab", name="SQL").last.click()
+    page.get_by_role("tab", name="Browser").click()
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_role("alert").last).to_be_visible()
+
+
+def test_what_was_typed_comes_back_after_the_example(visit: Open) -> None:
+    page = at(visit, "echo")
+    write(page, "")
+    editor = page.get_by_role("textbox", name="Request as JSON")
+    editor.press_sequentially("[5")
+    page.get_by_role("button", name="Show example").click()
+    expect(editor).to_contain_text("mosaic")
+    editor.press("Control+z")
+    expect(editor).to_have_text("[5]")
+
+
+def test_fields_that_a_client_cannot_send_are_named(visit: Open) -> None:
+    page = at(visit, "echo")
+    write(page, '{"messages": [{"role": "user", "content": "x"}], "tools": [], "logprobs": true, "seed": 1}')
+    page.get_by_role("tab", name="SQL").last.click()
+    expect(page.get_by_text("left out: tools, logprobs.")).to_be_visible()
+
+
+def test_a_long_stream_stays_smooth(visit: Open) -> None:
+    page = at(visit, "huge")
+    write(page, '{"messages": [{"role": "user", "content": "x"}]}')
+    page.evaluate(
+        """() => { window.longest = 0; new PerformanceObserver((list) => {
+          for (const one of list.getEntries()) window.longest = Math.max(window.longest, one.duration);
+        }).observe({ type: "longtask" }); }"""
+    )
+    page.get_by_label("Stream").check()
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_text(re.compile("Status 200"))).to_be_visible(timeout=60_000)
+    expect(page.locator(".text")).to_contain_text("w19999")
+    assert page.evaluate("window.longest") < 1000
 
 
 def test_embeddings_have_a_length_a_norm_and_a_picture(visit: Open, shot: Shot) -> None:
@@ -93,6 +154,27 @@ def test_an_image_goes_into_the_request(visit: Open) -> None:
     expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("data:image/png;base64,")
 
 
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_an_image_is_dropped_or_pasted(visit: Open, kind: str) -> None:
+    page = at(visit, "echo")
+    editor = page.get_by_role("textbox", name="Request as JSON")
+    expect(editor).to_contain_text("mosaic")
+    editor.evaluate(
+        """(editor, [kind, bytes]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
+          const more = { bubbles: true, composed: true, cancelable: true };
+          editor.dispatchEvent(kind === "drop"
+            ? new DragEvent("drop", { ...more, dataTransfer: data })
+            : new ClipboardEvent("paste", { ...more, clipboardData: data }));
+        }""",
+        [kind, list(PICTURE)],
+    )
+    expect(page.get_by_text("was added")).to_be_visible()
+    expect(editor).to_contain_text("data:image/png;base64,")
+    expect(editor).to_contain_text("mosaic")
+
+
 def test_a_draft_is_kept_for_each_endpoint(visit: Open) -> None:
     page = at(visit, "echo")
     write(page, '{"messages": [{"role": "user", "content": "kept"}]}')
@@ -111,6 +193,12 @@ def test_completion_knows_the_fields(visit: Open) -> None:
     page.get_by_role("textbox", name="Request as JSON").press("ArrowLeft")
     page.keyboard.type('"temp')
     expect(page.get_by_role("option", name=re.compile("temperature"))).to_be_visible()
+    page.keyboard.press("Escape")
+    write(page, '{"messages": [{"role": }]}')
+    for _ in range(3):
+        page.get_by_role("textbox", name="Request as JSON").press("ArrowLeft")
+    page.keyboard.type('"dev')
+    expect(page.get_by_role("option", name=re.compile("developer"))).to_be_visible()
 
 
 def test_the_same_request_as_code(visit: Open, axe: Axe) -> None:

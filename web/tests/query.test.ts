@@ -6,7 +6,7 @@ import { EditorState } from "@codemirror/state";
 import { describe, expect, it } from "vitest";
 import { at, check, position, requestSchema } from "../src/lib/query/schema";
 import { CLIENTS, curl, leftOut, missing, python, sql, sqlText, type Json, type Task } from "../src/lib/query/snippets";
-import { cosine, norm } from "../src/lib/query/run.svelte";
+import { cosine, norm, picturesIn } from "../src/lib/query/run.svelte";
 
 const user = (content: unknown): Json => ({ role: "user", content });
 const WEATHER = { type: "function", function: { name: "f", description: "d", parameters: { type: "object", properties: {} } } };
@@ -133,6 +133,26 @@ describe("schemas", () => {
     const state = EditorState.create({ doc: text, extensions: [json()] });
     expect(state.sliceDoc(...(Object.values(position(state, "#/temperature")) as [number, number]))).toBe("9");
     expect(state.sliceDoc(...(Object.values(position(state, "#/messages/0/role")) as [number, number]))).toBe('"x"');
+  });
+});
+
+describe("values of no type that they may have", () => {
+  it("are told once, with all types", () => {
+    const schema = { type: "object", properties: { content: { anyOf: [{ type: "string" }, { type: "array" }, { type: "null" }] } } };
+    expect(check(schema, { content: 5 })).toEqual([
+      { pointer: "#/content", message: 'Instance type "number" is invalid. Expected "string" or "array" or "null".' },
+    ]);
+  });
+});
+
+describe("pictures of an answer", () => {
+  const png = "data:image/png;base64,iVBORw0KGgo=";
+  it("are found wherever a provider puts them", () => {
+    expect(picturesIn({ choices: [{ message: { content: [{ type: "image_url", image_url: { url: png } }], images: [png] } }] })).toEqual([png, png]);
+    expect(picturesIn({ data: [{ b64_json: "iVBORw0KGgo=" }] })).toEqual([png]);
+  });
+  it("are of kinds that run nothing, and of no other host", () => {
+    expect(picturesIn(["data:image/svg+xml;base64,PHN2Zz4=", "https://example.com/a.png", `${png}" onerror="x`, null, 5])).toEqual([]);
   });
 });
 

@@ -5,7 +5,8 @@ const fallback = new Map<string, string>();
 
 export function read(name: string): string | null {
   try {
-    return localStorage.getItem(PREFIX + name) ?? fallback.get(name) ?? null;
+    // What could not be kept is newer than what was kept before.
+    return fallback.get(name) ?? localStorage.getItem(PREFIX + name);
   } catch {
     return fallback.get(name) ?? null;
   }
@@ -13,11 +14,12 @@ export function read(name: string): string | null {
 
 /** False when it will not outlast the page. */
 export function write(name: string, value: string): boolean {
-  fallback.set(name, value);
   try {
     localStorage.setItem(PREFIX + name, value);
+    fallback.delete(name);
     return true;
   } catch {
+    fallback.set(name, value);
     return false;
   }
 }

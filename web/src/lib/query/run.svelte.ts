@@ -23,6 +23,10 @@ export class Run {
   /** What a model wrote, of chats and completions. */
   text = $state("");
   vectors = $state.raw<number[][]>([]);
+  /** Pictures that a model made, as data URLs. */
+  pictures = $state.raw<string[]>([]);
+  /** What the embeddings are of, as it was sent: the editor may say something else by now. */
+  inputs: unknown = null;
   outcome = $state.raw<Outcome | null>(null);
   error = $state.raw<unknown>(null);
   /** Why it ended early: `stopped` by somebody, `cut` by the connection. */
@@ -38,6 +42,8 @@ export class Run {
     this.busy = true;
     this.raw = this.text = "";
     this.vectors = [];
+    this.pictures = [];
+    this.inputs = inputOf(body);
     this.outcome = this.error = null;
     this.ended = "";
     const stop = (this.#stop = new AbortController());
@@ -67,6 +73,7 @@ export class Run {
           first ??= performance.now() - began;
           answer.push(textOf(event));
           lines.push(`data: ${event}\n\n`);
+          if (event.includes("data:image/")) this.pictures = [...this.pictures, ...picturesIn(parsed(event))];
           if (performance.now() - looked >= PACE_MS) look();
         }
         usage = answer.usage;
@@ -90,15 +97,14 @@ export class Run {
   }
 
   #whole(text: string, answer: Answer): Usage | null {
-    let found: unknown;
-    try {
-      found = JSON.parse(text);
-    } catch {
+    const found = parsed(text);
+    if (found === undefined) {
       this.raw = text;
       return null;
     }
-    const value = found as { data?: { embedding?: unknown }[]; choices?: { text?: unknown }[]; usage?: Record<string, unknown> };
+    const value = (typeof found === "object" && found !== null ? found : {}) as { data?: { embedding?: unknown }[]; choices?: { text?: unknown }[]; usage?: Record<string, unknown> };
     answer.whole(found);
+    this.pictures = picturesIn(found);
     const written = value.choices?.[0]?.text;
     if (typeof written === "string") answer.content = written;
     const vectors = (Array.isArray(value.data) ? value.data : []).map((one) => one.embedding);
@@ -118,6 +124,31 @@ function textOf(event: string): string {
   } catch {
     return event;
   }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function inputOf(body: string): unknown {
+  const found = parsed(body);
+  return typeof found === "object" && found !== null ? (found as { input?: unknown }).input : undefined;
+}
+
+const PICTURE = /^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+$/;
+
+/** Pictures anywhere in an answer.  Providers put them in parts of the content, in `images`, or in `data` as base64. */
+export function picturesIn(value: unknown): string[] {
+  if (typeof value === "string") return PICTURE.test(value) ? [value] : [];
+  if (Array.isArray(value)) return value.flatMap(picturesIn);
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, one]: [string, unknown]) =>
+    key === "b64_json" && typeof one === "string" ? picturesIn(`data:image/png;base64,${one}`) : picturesIn(one),
+  );
 }
 
 /** Thousands of numbers say nothing to a reader: the first ones stand for all. */

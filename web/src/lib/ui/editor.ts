@@ -1,6 +1,6 @@
 // CodeMirror, put together once for all editors.  https://codemirror.net/docs/ref/
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
-import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
+import { defaultKeymap, history, historyKeymap, isolateHistory } from "@codemirror/commands";
 import { json, jsonParseLinter } from "@codemirror/lang-json";
 import { sql } from "@codemirror/lang-sql";
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
@@ -104,7 +104,9 @@ export function create(parent: HTMLElement, wanted: Wanted): Editor {
   return {
     setValue(text) {
       const now = view.state.doc.toString();
-      if (text !== now) view.dispatch({ changes: { from: 0, to: now.length, insert: text } });
+      if (text === now) return;
+      // One step of its own: undoing it brings back what was typed.
+      view.dispatch({ changes: { from: 0, to: now.length, insert: text }, annotations: isolateHistory.of("full") });
     },
     extend: (extensions) => view.dispatch({ effects: more.reconfigure(extensions) }),
     focus: () => view.focus(),
