@@ -128,6 +128,47 @@ def test_a_worker_reads_what_its_siblings_left(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_what_a_killed_worker_left_goes_when_its_successor_starts(tmp_path: Path) -> None:
+    async def run() -> None:
+        killed = Activity()
+        killed.add(asked("chat", 60, id="before"))
+        left = tmp_path / f"{sharing.PREFIX}2"
+        left.write_bytes(msgspec.msgpack.encode({"chat": remembered(killed, "chat")}))
+        sibling = Shared(Activity(), tmp_path, 1, alone=False)
+        assert [r.request_id for r in sibling.of("chat").recent] == ["before"]
+        successor = Shared(Activity(), tmp_path, 2, alone=False)
+        successor.start(asyncio.get_running_loop())
+        assert sibling.of("chat").recent == successor.of("chat").recent == []
+        await asyncio.to_thread(successor.stop)
+
+    asyncio.run(run())
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 300), st.sampled_from([200, 499, 500])), max_size=200
+    )
+)
+def test_however_requests_are_spread_over_workers_the_sums_are_the_same(given: list[tuple[str, int, int]]) -> None:
+    workers = [Activity() for _ in range(3)]
+    for at, (name, ended, status) in enumerate(given):
+        workers[at % 3].add(asked(name, ended, status, id=str(at)))
+    for one in workers:
+        one.settle()
+    for name in ("a", "b"):
+        found = merged(part for one in workers if (part := one.series(name)) is not None)
+        of = [(ended, status, str(at)) for at, (other, ended, status) in enumerate(given) if other == name]
+        assert {(r.ended, r.status, r.request_id) for r in found.recent} == set(of)
+        assert [r.ended for r in found.recent] == sorted((one[0] for one in of), reverse=True)
+        for number, minute in found.minutes.items():
+            of_it = [status for ended, status, _ in of if ended // 60 == number]
+            assert (minute.requests, minute.failed, minute.cancelled) == (
+                len(of_it), of_it.count(500), of_it.count(499),
+            )  # fmt: skip
+            assert sum(minute.classes) == len(of_it)
+        assert sum(one.requests for one in found.minutes.values()) == len(of)
+
+
 def test_who_is_alone_leaves_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         own = Activity()

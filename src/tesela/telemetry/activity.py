@@ -12,7 +12,7 @@ import msgspec
 
 from tesela.wire.usage import Usage
 
-RECENT = 100
+RECENT = 200
 """Requests of one endpoint that are remembered one by one."""
 ENDPOINTS = 500
 """Endpoints that are remembered; one more takes the place of the one that was asked longest ago."""
@@ -116,14 +116,15 @@ class Activity:
         """Count what waits."""
         waiting, self._waiting = self._waiting, []
         self.changes += len(waiting)
+        # Neighbours are most often of one endpoint and one minute, which is looked up once then.
+        last, begins = "", -1.0
         for over in waiting:
-            endpoint, ended, duration_s, status, usage = over[:5]
-            number = int(ended // 60)
-            known = self._known.get(endpoint)
-            minute = known.minutes.get(number) if known is not None else None
-            if known is None or minute is None:
-                known, minute = self._fresh(endpoint, number)
-            known.recent.append(over)
+            endpoint, begin, status, usage = over[0], over[1] // 60, over[3], over[4]
+            if endpoint != last or begin != begins:
+                last, begins = endpoint, begin
+                recent, minute = self._place(endpoint, int(begin))
+                classes = minute.classes
+            recent.append(over)
             minute.requests += 1
             if usage is not None:
                 minute.prompt_tokens += usage.prompt_tokens
@@ -133,7 +134,7 @@ class Activity:
                     minute.cancelled += 1
                 else:
                     minute.failed += 1
-            minute.classes[bisect_left(BOUNDS_MS, duration_s * 1000)] += 1
+            classes[bisect_left(BOUNDS_MS, over[2] * 1000)] += 1
 
     def endpoints(self) -> list[str]:
         return list(self._known)
@@ -144,6 +145,13 @@ class Activity:
         if known is None:
             return None
         return Series([_asked(one) for one in list(known.recent)], dict(known.minutes))
+
+    def _place(self, endpoint: str, number: int) -> tuple[deque[Over], Minute]:
+        known = self._known.get(endpoint)
+        minute = known.minutes.get(number) if known is not None else None
+        if known is None or minute is None:
+            known, minute = self._fresh(endpoint, number)
+        return known.recent, minute
 
     def _fresh(self, endpoint: str, number: int) -> tuple[_Remembered, Minute]:
         """A new minute of an endpoint, which is the latest asked one then."""

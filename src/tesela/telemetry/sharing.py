@@ -31,6 +31,8 @@ class Shared:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave what is new in the file, from a thread.  Who is alone tells nobody."""
         if not self._alone:
+            # One that was killed left what it knew under this number; what is told must not change with who is asked.
+            self._file.unlink(missing_ok=True)
             self._thread = threading.Thread(target=self._publish, args=(loop,), name="activity", daemon=True)
             self._thread.start()
 
