@@ -218,6 +218,25 @@ def test_the_bare_address_of_the_list_takes_the_filters_away(visit: Open) -> Non
     expect(rows).to_have_count(1)
 
 
+def test_the_browser_s_tab_says_which_page_it_is(visit: Open) -> None:
+    page = visit("/serving")
+    expect(page).to_have_title("Serving · Tesela")
+    page.get_by_role("link", name="echo", exact=True).click()
+    expect(page).to_have_title("echo · Serving · Tesela")
+    page.get_by_role("link", name="SQL").click()
+    expect(page).to_have_title("SQL · Tesela")
+
+
+def test_a_tab_whose_code_cannot_be_had_says_so(visit: Open) -> None:
+    page = visit("/serving/echo")
+    expect(page.get_by_role("tab", name="Activity")).to_be_visible()
+    page.route("**/assets/*", lambda route: route.abort())
+    page.get_by_role("tab", name="Activity").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_role("tab", name="Overview").click()
+    expect(page.get_by_role("row", name=re.compile("scripted"))).to_be_visible()
+
+
 def test_cards_are_sorted_on_a_phone(visit: Open) -> None:
     page = visit("/serving", width=360, height=700)
     names = page.locator("tbody .name")
