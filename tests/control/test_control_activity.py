@@ -15,12 +15,12 @@ PATH = "/api/2.0/tesela/serving-endpoints/gpt/activity"
 
 @pytest.fixture
 def busy(world: World, tmp_path: Path) -> World:
-    own = Activity()
+    own, id_ = Activity(), world.snapshot.endpoints["gpt"].id
     world.facts = msgspec.structs.replace(world.facts, activity=Shared(own, tmp_path, 1, alone=True))
     for number, (status, error) in enumerate(((200, ""), (503, "UpstreamUnavailable"), (499, ""))):
         ended, who = world.now - 60 * number, world.admin.id
-        own.add(("gpt", ended, 0.25, status, Usage(7, 9), f"r{number}", "gpt-4-1", who, "admin", error, 0.1, True))
-    own.add(("gpt", world.now - 90 * 60, 1.0, 200, Usage(1, 1), "old", "gpt-4-1", "2", "bob", "", None, False))
+        own.add((id_, ended, 0.25, status, Usage(7, 9), f"r{number}", "gpt-4-1", who, "admin", error, 0.1, True))
+    own.add((id_, world.now - 90 * 60, 1.0, 200, Usage(1, 1), "old", "gpt-4-1", "2", "bob", "", None, False))
     return world
 
 

@@ -57,14 +57,15 @@ def handler_of(facts: Facts) -> Handler:
         principal, name = credential(request).principal, request.path_params["name"]
         minutes = _number(request, "minutes", 1, MINUTES_MOST, MINUTES)
         limit = _number(request, "limit", 0, LIMIT_MOST, LIMIT)
-        level = (await run_in_threadpool(find, facts, principal, name)).level
+        found = await run_in_threadpool(find, facts, principal, name)
         facts.activity.settle()
-        series = await run_in_threadpool(facts.activity.of, name)
+        # By the id: another endpoint of the same name, made later, has done nothing of this.
+        series = await run_in_threadpool(facts.activity.of, found.endpoint.id)
         now = facts.now()
         first = int(now // 60) - minutes + 1
         known = sorted((number, one) for number, one in series.minutes.items() if number >= first)
         # Who asked what is for those who manage the endpoint; everybody sees their own.
-        mine = [one for one in series.recent if level == "CAN_MANAGE" or one.principal_id == principal.id]
+        mine = [one for one in series.recent if found.level == "CAN_MANAGE" or one.principal_id == principal.id]
         return json({
             "since_ms": first * 60_000,
             "until_ms": int(now * 1000),

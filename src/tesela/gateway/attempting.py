@@ -211,7 +211,7 @@ class Attempts(Listener):
         principal, started, first = self._credential.principal, self._started, self._first
         question, gateway = self._question, self._gateway
         gateway.activity.add((
-            question.endpoint.name, time.time(), gateway.loop.time() - started, status, counted, self._request_id,
+            question.endpoint.id, time.time(), gateway.loop.time() - started, status, counted, self._request_id,
             self._entity.name, principal.id, principal.name, error, first - started if first else None,
             question.streaming,
         ))  # fmt: skip

@@ -7,8 +7,10 @@ few requests later.  All of it is bounded, and gone when the worker ends.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tesela.wire.usage import Usage
 
@@ -23,6 +25,7 @@ BATCH = 64
 """Requests that may wait for being counted: few, so that counting them delays nobody by more than 0.1 ms."""
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000)
 """Upper ends of the classes that durations are counted in; the last class has none."""
+CLASSES = len(BOUNDS_MS) + 1
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -53,7 +56,9 @@ class Minute(msgspec.Struct, array_like=True):
     cancelled: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    classes: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    classes: Annotated[list[int], Meta(min_length=CLASSES, max_length=CLASSES)] = msgspec.field(
+        default_factory=lambda: [0] * CLASSES
+    )
 
     def add(self, other: "Minute") -> None:
         for name in ("requests", "failed", "cancelled", "prompt_tokens", "completion_tokens"):
@@ -83,7 +88,7 @@ class Series(msgspec.Struct):
 
 
 Over = tuple[str, float, float, int, Usage | None, str, str, str, str, str, float | None, bool]
-"""A request as it is handed over, with the endpoint's name first: a plain tuple, which costs a tenth of a struct.
+"""A request as it is handed over, with the endpoint's id first: a plain tuple, which costs a tenth of a struct.
 
 `(endpoint, ended, duration_s, status, usage, request_id, entity, principal_id, principal, error, first_s, streamed)`
 """
