@@ -20,7 +20,11 @@ def at(visit: Open, endpoint: str, **more: object) -> Page:
 
 
 def write(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Request as JSON").fill(text)
+    editor = page.get_by_role("textbox", name="Request as JSON")
+    # A text put in the place of a coloured one gets its style from the browser, which the policy refuses and reports.
+    editor.press("ControlOrMeta+a")
+    editor.press("Delete")
+    editor.fill(text)
 
 
 def test_the_example_is_sent_and_answered(visit: Open, axe: Axe, shot: Shot) -> None:
