@@ -84,13 +84,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="session")
+# For one module at a time: while it runs, Playwright holds an event loop in this thread, and other tests have their own.
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     # Chromium's sandbox does not start for root, which continuous integration often is.
     flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
