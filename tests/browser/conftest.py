@@ -84,7 +84,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-# For one module at a time: while it runs, Playwright holds an event loop in this thread, and other tests have their own.
+# For one module at a time: while it runs, Playwright holds an event loop in this thread, and other tests have theirs.
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
