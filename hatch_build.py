@@ -1,9 +1,8 @@
 """The package's build builds the web pages first, so that an installed wheel needs no Node."""
 
 import importlib.util
-import os
-import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -17,17 +16,22 @@ class WebPages(BuildHookInterface):  # type: ignore[type-arg]
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """Node, where the system has none."""
-        return [] if shutil.which("node") and shutil.which("npm") else [CARRIER]
+        """Node, where the system has none that is new enough."""
+        builder = self._builder()
+        return [] if builder is None or builder.has_node() else [CARRIER]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if version == "editable" or os.environ.get("TESELA_WITHOUT_WEB"):
-            return
-        web = Path(self.root) / "web"
-        if web.is_dir():
-            spec = importlib.util.spec_from_file_location("web_build", web / "build.py")
-            assert spec is not None  # noqa: S101 - the file is there
-            assert spec.loader is not None  # noqa: S101
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            module.build(web, Path(self.root) / "src" / "tesela" / "static")
+        builder = self._builder()
+        if version != "editable" and builder is not None:
+            root = Path(self.root)
+            builder.build(root / "web", root / "src" / "tesela" / "static")
+
+    def _builder(self) -> ModuleType | None:
+        """web/build.py, which is in no package; None where there are no sources of the pages."""
+        path = Path(self.root) / "web" / "build.py"
+        spec = importlib.util.spec_from_file_location("web_build", path)
+        if not path.is_file() or spec is None or spec.loader is None:
+            return None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module

@@ -97,13 +97,9 @@ def build(web: Path = WEB, static: Path = STATIC) -> bool:
 
 
 def check(web: Path = WEB) -> int:
-    """The types and the unit tests of the pages."""
+    """The exit status of the types' check and the unit tests of the pages.  Raises CannotBuild."""
     install(web)
-    commands = (
-        ("svelte-check/bin/svelte-check", "--tsconfig", "./tsconfig.json", "--fail-on-warnings"),
-        ("vitest/vitest.mjs", "run"),
-    )
-    for file, *arguments in commands:
+    for file, *arguments in CHECKS:
         done = subprocess.run([*node()[0], str(web / "node_modules" / file), *arguments], cwd=web, check=False)
         if done.returncode:
             return done.returncode
@@ -138,21 +134,26 @@ def _run(command: list[str], folder: Path, **more: str) -> None:
         raise CannotBuild(f"{' '.join(map(str, command[:4]))} … failed:\n{done.stdout[-4000:]}")
 
 
-def main(arguments: list[str]) -> int:
-    if arguments == ["--test"]:
-        return check()
-    if arguments == ["--has-node"]:
-        try:
-            node()
-        except CannotBuild:
-            return 1
-        return 0
-    if not is_built():
-        sys.stderr.write("building the web pages (once)\n")
+def has_node() -> bool:
+    """Whether there is a Node that is new enough."""
     try:
+        node()
+    except CannotBuild:
+        return False
+    return True
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--has-node"]:
+        return 0 if has_node() else 1
+    try:
+        if arguments == ["--test"]:
+            return check()
+        if not is_built():
+            sys.stderr.write("building the web pages (once)\n")
         build()
     except CannotBuild as exc:
-        sys.stderr.write(f"the web pages were not built: {exc}\n")
+        sys.stderr.write(f"{exc}\nThe web pages were not {'tested' if arguments else 'built'}.\n")
         return 1
     return 0
 

@@ -4,10 +4,12 @@ Without a browser, or without the built pages, these tests are skipped; `.ci/run
 test when the browser reports an error of a script or a breach of the policy.  Screenshots go to `screenshots/`.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ CHROMIUM = next(
 FLAGS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-proxy-server",
+    # A name that is not this machine's own: over plain http browsers keep some of their functions from it.
+    "--host-resolver-rules=MAP tesela.test 127.0.0.1",
 ]  # fmt: skip
 XSS = (
     "<img src=x onerror=window.hurt=1>",
@@ -50,6 +54,7 @@ def served(name: str, model: str, task: str = "chat", more: str = "") -> str:
 FILE = "endpoints:\n" + "".join((
     served("echo", "echo"),
     served("polite", "my-model"),
+    served("echo-slowly", "echo+drip-15ms"),
     served("slow", "long-400+drip-20ms"),
     served("fast", "long-600+drip-5ms"),
     served("huge", "long-20000"),
@@ -155,11 +160,20 @@ def visit(browser: Browser, server: Served) -> Iterator[Open]:
 def _trouble(message: ConsoleMessage, hostile: bool) -> list[str]:
     """What the browser complains of; a status that the server gave is told by the page itself.
 
-    With `hostile` texts the browser reports what of them the policy kept from working while the sanitiser read them.
+    With `hostile` texts the browser reports what of them the policy kept from working while the sanitiser read them;
+    Chromium 156 does so for handlers of events, too.
     """
+    reading = "/purify" in message.location.get("url", "")
     if hostile and re.match("Applying inline style violates|Setting the document.s base URI", message.text):
         return []
-    known = re.match(r"Failed to load resource: (the server responded with a status|net::)", message.text)
+    if hostile and reading and message.text.startswith("Executing inline event handler violates"):
+        return []
+    known = re.match(
+        # The second says that this header holds over https and on this machine only, which no server can change.
+        r"Failed to load resource: (the server responded with a status|net::)|"
+        r"The Cross-Origin-Opener-Policy header has been ignored, because",
+        message.text,
+    )
     return [] if message.type not in ("error", "warning") or known else [f"{message.type}: {message.text}"]
 
 
@@ -203,6 +217,27 @@ def shot(request: pytest.FixtureRequest) -> Callable[..., None]:
         assert wide <= 0, f"the page is {wide} px wider than the window"
 
     return take
+
+
+def api(server: Served, method: str, path: str, body: Any = None) -> Any:
+    """A request beside the browser, as the admin."""
+    asked = urllib.request.Request(server.host + path, method=method, data=json.dumps(body).encode() if body else None)
+    asked.add_header("authorization", f"Bearer {server.token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(asked, timeout=30) as answer:
+        return json.load(answer)
+
+
+def make(server: Served, name: str, **more: Any) -> None:
+    model = {"name": "echo", "provider": "scripted", "task": "llm/v1/chat"}
+    entities = [{"name": "one", "external_model": model}]
+    api(server, "POST", "/api/2.0/serving-endpoints", {"name": name, "config": {"served_entities": entities}, **more})
+
+
+def grant(server: Served, endpoint: str, user: str, level: str = "CAN_QUERY") -> None:
+    id_ = api(server, "GET", f"/api/2.0/serving-endpoints/{endpoint}")["id"]
+    allowed = {"access_control_list": [{"user_name": user, "permission_level": level}]}
+    api(server, "PATCH", f"/api/2.0/permissions/serving-endpoints/{id_}", allowed)
 
 
 @pytest.fixture

@@ -69,7 +69,8 @@ def test_what_a_model_writes_runs_nothing(visit: Open, start: int) -> None:
             if clicked.evaluate("(one) => one.closest('.markdown') !== null && one.closest('a') === null"):
                 clicked.click()
         forbidden = ("script, style, iframe, object, embed, form, link, meta, base, video, svg, math, [id], [style], "
-                     "[onerror], [onclick], [onload], .markdown .primary")  # fmt: skip
+                     "[onerror], [onclick], [onload], [ontoggle], [onfocus], [onbegin], [onmouseover], "
+                     ".markdown .primary")  # fmt: skip
         assert answer.locator(".markdown").locator(forbidden).count() == 0, text
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import FilePayload, Locator, Page, expect
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, grant, make
 from tests.system.processes import Served, until
 
 Axe = Callable[[Page], None]
@@ -337,6 +337,54 @@ def test_a_draft_survives_a_reload(visit: Open) -> None:
     page.get_by_role("textbox", name="Message").fill("not sent yet")
     page.reload()
     expect(page.get_by_role("textbox", name="Message")).to_have_value("not sent yet")
+
+
+def test_what_is_typed_before_the_first_message_survives_a_reload(visit: Open) -> None:
+    page = visit("/playground")
+    page.get_by_role("textbox", name="Message").fill("not sent yet")
+    page.reload()
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("not sent yet")
+    expect(page.get_by_role("combobox", name="Endpoint")).not_to_have_value("")
+    say(page, "sent")
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("")
+
+
+def test_blocks_that_are_complete_are_not_made_anew_while_an_answer_grows(visit: Open) -> None:
+    page = at(visit, "echo-slowly")
+    page.evaluate("""() => {
+        window.made = 0;
+        new MutationObserver((changes) => {
+            for (const node of changes.flatMap((one) => [...one.addedNodes])) {
+                if (node.textContent.trim().startsWith("block 0")) window.made++;
+            }
+        }).observe(document.querySelector("main"), { childList: true, subtree: true });
+    }""")
+    page.get_by_role("textbox", name="Message").fill("\n\n".join(f"block {number}" for number in range(60)))
+    page.keyboard.press("Enter")
+    expect(answers(page)).to_contain_text("block 59")
+    expect(answers(page)).to_contain_text("tokens")
+    # The question, the first block while it grew, and the answer that is complete: not once for each of sixty blocks.
+    assert page.evaluate("window.made") < 12
+
+
+def test_somebody_else_who_signs_in_has_conversations_of_their_own(
+    visit: Open, server: Served, somebody: Callable[[str], str]
+) -> None:
+    token = somebody("cleo@example.com")
+    make(server, "shared")
+    grant(server, "shared", "cleo@example.com")
+    page = at(visit, "echo")
+    say(page, "the admin's topic")
+    expect(answers(page)).to_contain_text("the admin's topic")
+    page.context.clear_cookies()
+    say(page, "anything")
+    page.get_by_label("Access token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Account")).to_contain_text("cleo@example.com")
+    expect(page.get_by_text("What would you like to try?")).to_be_visible()
+    expect(page.get_by_text("the admin's topic")).to_have_count(0)
+    say(page, "hers")
+    expect(answers(page)).to_contain_text("hers")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, grant, make
 from tests.browser.test_playground import PICTURE
-from tests.system.processes import until
+from tests.system.processes import Served, until
 
 Axe = Callable[[Page], None]
 Shot = Callable[..., None]
@@ -186,6 +186,20 @@ def test_a_draft_is_kept_for_each_endpoint(visit: Open) -> None:
     expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("prompt")
     page.goto("/serving/echo?tab=query")
     expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("kept")
+
+
+def test_a_draft_is_its_authors_own(visit: Open, server: Served, somebody: Callable[[str], str]) -> None:
+    token = somebody("dora@example.com")
+    make(server, "both")
+    grant(server, "both", "dora@example.com")
+    page = at(visit, "both")
+    write(page, '{"messages": [{"role": "user", "content": "private"}]}')
+    page.get_by_label("Account").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Access token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("textbox", name="Request as JSON")).to_contain_text("mosaic")
+    expect(page.get_by_role("textbox", name="Request as JSON")).not_to_contain_text("private")
 
 
 def test_completion_knows_the_fields(visit: Open) -> None:

@@ -5,30 +5,14 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import Dialog, Page, expect
-from tests.browser.conftest import XSS, Open
+from tests.browser.conftest import XSS, Open, api, make
 from tests.system.processes import Served, until
 
 Axe = Callable[[Page], None]
 Shot = Callable[..., None]
-
-
-def api(server: Served, method: str, path: str, body: Any = None) -> Any:
-    """A request beside the browser, as the admin."""
-    asked = urllib.request.Request(server.host + path, method=method, data=json.dumps(body).encode() if body else None)
-    asked.add_header("authorization", f"Bearer {server.token}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(asked, timeout=30) as answer:
-        return json.load(answer)
-
-
-def make(server: Served, name: str, **more: Any) -> None:
-    model = {"name": "echo", "provider": "scripted", "task": "llm/v1/chat"}
-    entities = [{"name": "one", "external_model": model}]
-    api(server, "POST", "/api/2.0/serving-endpoints", {"name": name, "config": {"served_entities": entities}, **more})
 
 
 def test_the_list_is_searched_filtered_and_sorted(visit: Open, axe: Axe, shot: Shot) -> None:

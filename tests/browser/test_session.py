@@ -52,6 +52,36 @@ def test_signing_out(visit: Open) -> None:
     expect(page.get_by_label("Access token")).to_be_visible()
 
 
+def test_a_session_that_could_not_be_ended_is_told(visit: Open) -> None:
+    page = visit("/serving")
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    refusal = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "the store does not answer"}
+    page.route("**/tesela/session", lambda route: route.fulfill(status=503, json=refusal))
+    page.get_by_label("Account").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("alert")).to_contain_text("the store does not answer")
+
+
+def test_every_page_works_over_plain_http_by_another_name(visit: Open, server: Served) -> None:
+    """As from another machine: browsers keep `crypto.randomUUID` and the clipboard for https and this machine."""
+    page = visit("/playground", host=server.host.replace("127.0.0.1", "tesela.test"), token=None)
+    page.get_by_label("Access token").fill(server.token)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("combobox", name="Endpoint").select_option("echo")
+    assert page.evaluate("[window.isSecureContext, typeof crypto.randomUUID]") == [False, "undefined"]
+    page.get_by_role("textbox", name="Message").fill("```\ncopied code\n```")
+    page.keyboard.press("Enter")
+    copy = page.get_by_role("article", name="Assistant").locator(".code-bar button")
+    copy.click()
+    expect(copy).to_have_text("Copied")
+    page.get_by_role("textbox", name="Message").press("Control+v")
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("copied code\n")
+    page.get_by_role("link", name="Serving").click()
+    expect(page.get_by_role("link", name="echo", exact=True)).to_be_visible()
+    page.get_by_role("link", name="SQL").click()
+    expect(page.get_by_role("button", name="Run")).to_be_visible()
+
+
 def test_a_server_that_cannot_be_reached_is_told_and_tried_again(visit: Open) -> None:
     page = visit("/serving", token=None)
     expect(page.get_by_label("Access token")).to_be_visible()

@@ -380,7 +380,7 @@ def test_completion(visit: Open) -> None:
     expect(offered.get_by_text("ai_classify")).to_be_visible()
     write(page, "SELECT ai_query('ech")
     page.keyboard.type("o")
-    expect(offered.get_by_text("echo")).to_be_visible()
+    expect(offered.get_by_text("echo").first).to_be_visible()
     write(page, "SELECT * FROM peop")
     page.keyboard.type("l")
     expect(offered.get_by_text("people")).to_be_visible(timeout=ANSWER_MS)

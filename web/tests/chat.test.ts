@@ -1,7 +1,9 @@
 // Conversations without a browser: answers put together, versions, requests, exports.
 import { describe, expect, it } from "vitest";
 import { Answer, cost, speed } from "../src/lib/chat/answer";
-import { fromJson, pythonOf, shellQuoted, toCurl, toJson, toPython } from "../src/lib/chat/export";
+import { fromJson, lastRequest, toJson } from "../src/lib/chat/export";
+import { pythonOf, shellQuoted } from "../src/lib/code";
+import { curl, python } from "../src/lib/query/snippets";
 import { bodyOf, problems } from "../src/lib/chat/request";
 import { leafBelow, openCalls, path, versions, without } from "../src/lib/chat/tree";
 import { DEFAULTS, newConversation, type Message } from "../src/lib/chat/types";
@@ -140,8 +142,8 @@ describe("exports", () => {
   it("quote what shells and Python would read", () => {
     expect(shellQuoted("it's")).toBe("'it'\\''s'");
     expect(pythonOf({ a: [true, null, 1.5, "x\n"], b: {}, c: [] })).toBe('{\n    "a": [\n        True,\n        None,\n        1.5,\n        "x\\n",\n    ],\n    "b": {},\n    "c": [],\n}');
-    expect(toCurl(conversation.panes[0]!)).toContain("it'\\''s");
-    expect(toPython(conversation.panes[0]!)).toContain('"it\'s \\"q\\" → ñ\\n$HOME"');
+    expect(curl("echo", lastRequest(conversation.panes[0]!))).toContain("it'\\''s");
+    expect(python("openai", "echo", "chat", lastRequest(conversation.panes[0]!))).toContain('"it\'s \\"q\\" → ñ\\n$HOME"');
   });
 });
 

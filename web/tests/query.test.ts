@@ -5,8 +5,11 @@ import { json } from "@codemirror/lang-json";
 import { EditorState } from "@codemirror/state";
 import { describe, expect, it } from "vitest";
 import { at, check, position, requestSchema } from "../src/lib/query/schema";
-import { CLIENTS, curl, leftOut, missing, python, sql, sqlText, type Json, type Task } from "../src/lib/query/snippets";
-import { cosine, norm, picturesIn } from "../src/lib/query/run.svelte";
+import { sqlText } from "../src/lib/code";
+import type { Json } from "../src/lib/json";
+import { CLIENTS, curl, leftOut, missing, python, sql, type Task } from "../src/lib/query/snippets";
+import { picturesIn } from "../src/lib/query/run.svelte";
+import { cosine, norm } from "../src/lib/query/vectors";
 
 const user = (content: unknown): Json => ({ role: "user", content });
 const WEATHER = { type: "function", function: { name: "f", description: "d", parameters: { type: "object", properties: {} } } };

@@ -116,7 +116,7 @@ describe("changing an endpoint", () => {
     const form = ofEndpoint(was);
     form.entities[0]!.percentage = 10;
     form.entities[1]!.percentage = 90;
-    expect(stepsOf(was, form)).toEqual([{ method: "PUT", path: "/config", body: { traffic_config: routes(10, 90), auto_capture_config: { enabled: true } } }]);
+    expect(stepsOf(was, form)).toEqual([{ method: "PUT", path: "config", body: { traffic_config: routes(10, 90), auto_capture_config: { enabled: true } } }]);
   });
   it("sends the entities when one has changed, or when none serves yet", () => {
     const form = ofEndpoint(was);
@@ -131,7 +131,7 @@ describe("changing an endpoint", () => {
   it("changes what is beside, the configuration first", () => {
     const form = { ...ofEndpoint(was), fallback: true, tags: [{ key: "new", value: "" }], rest: { rate_limits: [{ calls: 1, renewal_period: "minute" }] } };
     form.entities = form.entities.slice(0, 1);
-    expect(stepsOf(was, form).map((one) => [one.method, one.path])).toEqual([["PUT", "/config"], ["PUT", "/ai-gateway"], ["PUT", "/rate-limits"], ["PATCH", "/tags"]]);
+    expect(stepsOf(was, form).map((one) => [one.method, one.path])).toEqual([["PUT", "config"], ["PUT", "ai-gateway"], ["PUT", "rate-limits"], ["PATCH", "tags"]]);
     expect(stepsOf(was, form)[1]?.body).toEqual({ usage_tracking_config: { enabled: true }, fallback_config: { enabled: true } });
     expect(stepsOf(was, form)[3]?.body).toEqual({ add_tags: [{ key: "new" }], delete_tags: ["k"] });
   });

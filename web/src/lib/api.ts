@@ -1,5 +1,6 @@
 // Requests to the server that the page came from.  Every one has the header that makes the session's cookie count: no
 // other site can send it.
+import { isObject, parsed } from "./json";
 
 /** The header beside the cookie; see docs/concepts/web.md. */
 export const PAGE_HEADER = { "x-tesela-page": "1" };
@@ -37,14 +38,13 @@ export interface Asked {
   method?: string;
   body?: unknown;
   signal?: AbortSignal;
-  headers?: Record<string, string>;
 }
 
 /** Send, and give the response when its head is there.  Throws ApiError for every status above 399, and the browser's
  *  AbortError when it was stopped. */
 export async function send(path: string, asked: Asked = {}): Promise<Response> {
-  const { method = "GET", body, signal, headers = {} } = asked;
-  const init: RequestInit = { method, headers: { ...PAGE_HEADER, ...headers }, credentials: "same-origin" };
+  const { method = "GET", body, signal } = asked;
+  const init: RequestInit = { method, headers: PAGE_HEADER, credentials: "same-origin" };
   if (body !== undefined) {
     init.body = typeof body === "string" ? body : JSON.stringify(body);
     init.headers = { "content-type": "application/json", ...init.headers };
@@ -84,15 +84,9 @@ export async function errorOf(response: Response): Promise<ApiError> {
 }
 
 export function readError(status: number, text: string, id = ""): ApiError | null {
-  let found: unknown;
-  try {
-    found = JSON.parse(text);
-  } catch {
-    return null;
-  }
-  if (typeof found !== "object" || found === null) return null;
-  const outer = found as Record<string, unknown>;
-  const inner = typeof outer["error"] === "object" && outer["error"] !== null ? (outer["error"] as typeof outer) : outer;
+  const outer = parsed(text);
+  if (!isObject(outer)) return null;
+  const inner = isObject(outer["error"]) ? outer["error"] : outer;
   const word = (...names: string[]): string => {
     for (const name of names) {
       const value = inner[name] ?? outer[name];

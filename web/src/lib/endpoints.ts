@@ -1,6 +1,18 @@
 // Endpoints as the API tells them, and what follows from that.  docs/reference/api.md, "Endpoints".
 import { ask } from "./api";
 
+const API = "/api/2.0/serving-endpoints";
+
+/** Where the API has an endpoint, or what belongs to it: `tags`, `config`, … */
+export function apiPath(name: string, tail = ""): string {
+  return `${API}/${encodeURIComponent(name)}${tail && `/${tail}`}`;
+}
+
+/** Where it is asked. */
+export function invocations(name: string): string {
+  return `/serving-endpoints/${encodeURIComponent(name)}/invocations`;
+}
+
 export interface Entity {
   name: string;
   entity_name?: string;
@@ -39,13 +51,18 @@ export interface Endpoint {
 }
 
 /** The endpoints that the user may see, by name. */
-export async function list(signal?: AbortSignal): Promise<Endpoint[]> {
-  const found = await ask<{ endpoints?: Endpoint[] }>("/api/2.0/serving-endpoints", signal ? { signal } : {});
+export async function list(): Promise<Endpoint[]> {
+  const found = await ask<{ endpoints?: Endpoint[] }>(API);
   return (found.endpoints ?? []).sort((a, b) => a.name.localeCompare(b.name));
 }
 
-export async function get(name: string, signal?: AbortSignal): Promise<Endpoint> {
-  return ask<Endpoint>(`/api/2.0/serving-endpoints/${encodeURIComponent(name)}`, signal ? { signal } : {});
+export async function get(name: string): Promise<Endpoint> {
+  return ask<Endpoint>(apiPath(name));
+}
+
+/** `body` is an object, or its JSON as somebody typed it. */
+export async function create(body: unknown): Promise<void> {
+  await ask(API, { method: "POST", body });
 }
 
 /** The kind of query that an endpoint answers: the last part of `llm/v1/chat`. */

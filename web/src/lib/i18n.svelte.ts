@@ -5,6 +5,8 @@ import { read, write } from "./storage";
 type Messages = typeof en;
 /** Every text there is: `area.name`. */
 export type Key = { [A in keyof Messages]: `${A & string}.${keyof Messages[A] & string}` }[keyof Messages];
+/** Those that have a form for each number, without the form. */
+type Plural<K extends Key = Key> = K extends `${infer Name}_one` ? Name : never;
 /** What stands in a text's `{places}`. */
 export type Values = Record<string, string | number>;
 
@@ -47,7 +49,7 @@ export function t(key: Key, values: Values = {}): string {
 }
 
 /** The form of a text for a number: `name_one` or `name_other`, with `{count}` in it. */
-export function tn(key: Key extends `${infer K}_one` ? K : string, count: number, values: Values = {}): string {
+export function tn(key: Plural, count: number, values: Values = {}): string {
   const form = new Intl.PluralRules(current.language).select(count) === "one" ? "one" : "other";
   return t(`${key}_${form}` as Key, { count: number(count), ...values });
 }

@@ -8,7 +8,6 @@ export interface User {
 }
 export interface Session {
   user: User | null;
-  expires_ms?: number;
   version?: string;
   sql?: boolean;
 }

@@ -12,6 +12,23 @@ export function read(name: string): string | null {
   }
 }
 
+/** What this tab kept, through a reload of the page; other tabs have their own. */
+export function readTab(name: string): string | null {
+  try {
+    return sessionStorage.getItem(PREFIX + name);
+  } catch {
+    return null;
+  }
+}
+
+export function writeTab(name: string, value: string): void {
+  try {
+    sessionStorage.setItem(PREFIX + name, value);
+  } catch {
+    // A reload then begins with what all tabs share.
+  }
+}
+
 /** False when it will not outlast the page. */
 export function write(name: string, value: string): boolean {
   try {

@@ -1,9 +1,6 @@
 // Puts an answer together from the chunks of a stream.  Pure: JSON in, the state of the message out.
+import { isObject, parsed, textOf as text, type Json } from "../json";
 import type { Failure, ToolCall, Usage } from "./types";
-
-type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
-const text = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /** What has come of an answer so far. */
 export class Answer {
@@ -29,10 +26,8 @@ export class Answer {
       this.done = true;
       return;
     }
-    let chunk: unknown;
-    try {
-      chunk = JSON.parse(data);
-    } catch {
+    const chunk = parsed(data);
+    if (chunk === undefined) {
       this.failure = { status: 0, code: "BROKEN_EVENT", message: data.slice(0, 200), request_id: "" };
       return;
     }

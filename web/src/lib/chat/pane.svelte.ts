@@ -1,12 +1,14 @@
 // One model's side of a conversation, while it is on the page: asks, streams, stops, and keeps what came.
-import { ApiError, send } from "../api";
-import { eventsOf } from "../sse";
+import { ApiError } from "../api";
+import { newId } from "../ids";
+import { invoke, type Head } from "../invoke";
 import { Answer } from "./answer";
+import { Pace } from "./pace";
 import { bodyOf, problems } from "./request";
 import { leafBelow, openCalls, path, versions, without } from "./tree";
-import { newId, type Failure, type Message, type PaneData, type Settings } from "./types";
+import type { Failure, Message, PaneData, Settings } from "./types";
 
-/** Milliseconds between two looks at what has come: the eye sees no more, and the page has other things to do. */
+/** Milliseconds between two looks at what has come. */
 const PACE_MS = 50;
 
 /** An answer that is on its way. */
@@ -117,52 +119,43 @@ export class Pane {
     const body = bodyOf(this.shown, this.settings);
     const answer = new Answer();
     const began = performance.now();
-    let served = "";
-    let requestId = "";
+    let head: Head = { status: 0, served: "", request_id: "" };
     let failure: Failure | null = null;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let looked = 0;
-    const look = (): void => {
-      timer = undefined;
-      looked = performance.now();
+    const pace = new Pace(PACE_MS, () => {
       this.live = { ...live, content: answer.content, reasoning: answer.reasoning, calls: [...answer.calls] };
+    });
+    const arrived = (): void => {
+      if (live.first_ms === null && answer.begun) live.first_ms = performance.now() - began;
+      pace.arrived();
     };
     this.live = live;
     try {
-      const to = `/serving-endpoints/${encodeURIComponent(this.endpoint)}/invocations`;
-      const response = await send(to, { method: "POST", body, signal: stop.signal });
-      served = response.headers.get("served-model-name") ?? "";
-      requestId = response.headers.get("x-request-id") ?? "";
-      const arrived = (): void => {
-        if (live.first_ms === null && answer.begun) live.first_ms = performance.now() - began;
-        const wait = PACE_MS - (performance.now() - looked);
-        if (wait <= 0 && timer === undefined) look();
-        else timer ??= setTimeout(look, wait);
-      };
-      if (!response.headers.get("content-type")?.startsWith("text/event-stream") || !response.body) {
-        answer.whole(await response.json());
-        arrived();
-      } else {
-        for await (const event of eventsOf(response.body)) {
-          answer.push(event);
+      await invoke(this.endpoint, body, stop.signal, {
+        head: (told) => (head = told),
+        event: (data) => {
+          answer.push(data);
           arrived();
-          if (answer.failure) break;
-        }
-      }
-      if (answer.failure) failure = { ...answer.failure, request_id: requestId };
+          return !answer.failure;
+        },
+        whole: (text) => {
+          answer.whole(JSON.parse(text));
+          arrived();
+        },
+      });
+      if (answer.failure) failure = { ...answer.failure, request_id: head.request_id };
       // A whole stream ends with [DONE]; one that the connection took with it does not.
-      else if (!answer.done && !answer.finish) failure = { status: 0, code: "CUT", message: "", request_id: requestId };
+      else if (!answer.done && !answer.finish) failure = { status: 0, code: "CUT", message: "", request_id: head.request_id };
     } catch (error) {
       if (stop.signal.aborted) answer.finish = "stopped";
-      else failure = failureOf(error, requestId, answer.begun);
+      else failure = failureOf(error, head.request_id, answer.begun);
     } finally {
-      clearTimeout(timer);
+      pace.stop();
     }
     const message: Message = {
       id: live.id, parent: live.parent, role: "assistant", content: answer.content, at: Date.now(),
       metrics: {
         first_ms: live.first_ms, total_ms: performance.now() - began, usage: answer.usage,
-        model: served || answer.model, request_id: requestId,
+        model: head.served || answer.model, request_id: head.request_id,
       },
       ...(answer.reasoning ? { reasoning: answer.reasoning } : {}),
       ...(answer.refusal ? { refusal: answer.refusal } : {}),

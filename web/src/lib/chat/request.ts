@@ -1,8 +1,7 @@
 // From messages and settings to the body of a request, and what is wrong with settings.  Pure.
 // docs/reference/api.md; the field names are OpenAI's.
+import { isObject, parsed, type Json } from "../json";
 import type { Message, Settings, Tool } from "./types";
-
-export type Json = Record<string, unknown>;
 
 /** The body for `/serving-endpoints/{name}/invocations`.  Settings must have passed `problems`. */
 export function bodyOf(shown: Message[], settings: Settings, stream = true): Json {
@@ -97,10 +96,6 @@ export function problems(settings: Settings): Partial<Record<Field, Problem>> {
 }
 
 export function objectProblem(text: string): Problem | null {
-  try {
-    const found: unknown = JSON.parse(text);
-    return typeof found === "object" && found !== null && !Array.isArray(found) ? null : "object";
-  } catch {
-    return "json";
-  }
+  const found = parsed(text);
+  return found === undefined ? "json" : isObject(found) ? null : "object";
 }

@@ -1,4 +1,5 @@
 // What a conversation is made of.  Plain data: it is kept in the browser and exported as it is.
+import { newId } from "../ids";
 
 /** A function that the model may call; `parameters` is a JSON schema as text, as it was typed. */
 export interface Tool {
@@ -94,12 +95,6 @@ export interface Conversation {
   updated: number;
   sync: boolean;
   panes: PaneData[];
-}
-
-/** Ids are made here: `crypto.randomUUID` is only there over https and on localhost. */
-export function newId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 export function newPane(endpoint: string, settings: Settings = DEFAULTS): PaneData {

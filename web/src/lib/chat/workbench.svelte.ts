@@ -1,10 +1,11 @@
 // The Playground's state: the conversations, the one on the page, and the endpoints that can be asked.  It outlives the
 // page, so an answer goes on while somebody looks at another one.
 import { list, taskOf, type Endpoint } from "../endpoints";
-import { read, write } from "../storage";
+import { newId } from "../ids";
+import { read, readTab, write, writeTab } from "../storage";
 import { open, type Keeper } from "./keep";
 import { Sheet } from "./sheet.svelte";
-import { newConversation, newId, type Conversation } from "./types";
+import { newConversation, type Conversation } from "./types";
 
 export class Workbench {
   endpoints = $state.raw<Endpoint[]>([]);
@@ -29,8 +30,7 @@ export class Workbench {
     if (this.#keeper === null) {
       this.#keeper = await open(this.user);
       this.conversations = await this.#keeper.all();
-      const last = this.conversations.find((one) => one.id === read("conversation"));
-      if (last && !endpoint) this.#show(this.#open(last));
+      if (!endpoint) this.#show(this.#open(this.#last()));
     }
     if (endpoint) this.fresh(endpoint);
     this.opened = true;
@@ -43,7 +43,7 @@ export class Workbench {
     this.trouble = null;
     try {
       this.endpoints = (await list()).filter((one) => taskOf(one) === "chat");
-      for (const pane of this.sheet.panes) if (!pane.endpoint) pane.endpoint = this.usual;
+      this.#fill();
     } catch (error) {
       this.trouble = error;
     }
@@ -51,7 +51,7 @@ export class Workbench {
 
   /** What a new pane asks: what was asked last, else the first that is ready. */
   get usual(): string {
-    const last = read("endpoint");
+    const last = read(`endpoint.${this.user}`);
     const able = this.endpoints.filter((one) => one.state?.ready !== "NOT_READY");
     return (this.endpoints.find((one) => one.name === last) ?? able[0] ?? this.endpoints[0])?.name ?? "";
   }
@@ -98,6 +98,14 @@ export class Workbench {
     for (const sheet of this.#opened.values()) sheet.stop();
   }
 
+  /** The conversation that was looked at last: in this tab also one that nobody has said anything in, for its draft. */
+  #last(): Conversation {
+    const here = readTab(`conversation.${this.user}`);
+    const id = here ?? read(`conversation.${this.user}`);
+    const last = this.conversations.find((one) => one.id === id);
+    return last ?? { ...newConversation("", Date.now()), id: here ?? newId() };
+  }
+
   #open(conversation: Conversation): Sheet {
     const known = this.#opened.get(conversation.id);
     if (known) return known;
@@ -106,16 +114,23 @@ export class Workbench {
     return sheet;
   }
 
+  /** A pane that nobody chose a model for asks the usual one, as soon as it is known. */
+  #fill(): void {
+    for (const pane of this.sheet.panes) pane.endpoint ||= this.usual;
+  }
+
   #show(sheet: Sheet): void {
     this.sheet.save();
     this.sheet = sheet;
-    write("conversation", sheet.id);
+    this.#fill();
+    write(`conversation.${this.user}`, sheet.id);
+    writeTab(`conversation.${this.user}`, sheet.id);
   }
 
   #keep(data: Conversation): void {
     this.conversations = [data, ...this.conversations.filter((one) => one.id !== data.id)];
     const asked = data.panes[0]?.endpoint;
-    if (asked && data.id === this.sheet.id) write("endpoint", asked);
+    if (asked && data.id === this.sheet.id) write(`endpoint.${this.user}`, asked);
     this.#keeper?.save(data).then(
       () => (this.unsaved = false),
       () => (this.unsaved = true),

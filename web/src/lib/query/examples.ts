@@ -1,5 +1,6 @@
 // What "Show example" fills in: the endpoint's own example where it has one, else one for its task.
 import { taskOf, type Endpoint } from "../endpoints";
+import { parsed, pretty } from "../json";
 
 const EXAMPLES: Record<string, unknown> = {
   chat: {
@@ -17,12 +18,7 @@ const EXAMPLES: Record<string, unknown> = {
 /** The body, as text.  A tag `example` holds an example that was logged with the endpoint. */
 export function example(endpoint: Endpoint): string {
   const logged = endpoint.tags?.find((one) => one.key === "example")?.value;
-  if (logged) {
-    try {
-      return JSON.stringify(JSON.parse(logged), null, 2);
-    } catch {
-      // A tag of another meaning.
-    }
-  }
+  // What is no JSON is a tag of another meaning.
+  if (logged && parsed(logged) !== undefined) return pretty(logged);
   return JSON.stringify(EXAMPLES[taskOf(endpoint)] ?? EXAMPLES["chat"], null, 2);
 }

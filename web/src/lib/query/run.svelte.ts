@@ -1,9 +1,12 @@
 // One request of the query panel: sent, streamed, stopped, and what came of it.
-import { ApiError, send } from "../api";
+import { ApiError } from "../api";
 import { Answer, usageOf } from "../chat/answer";
+import { Pace } from "../chat/pace";
 import type { Usage } from "../chat/types";
-import { eventsOf } from "../sse";
+import { invoke, type Head } from "../invoke";
+import { isObject, parsed } from "../json";
 
+/** Milliseconds between two looks at what has come. */
 const PACE_MS = 60;
 
 export interface Outcome {
@@ -51,59 +54,53 @@ export class Run {
     const answer = new Answer();
     let lines: string[] = [];
     let first: number | null = null;
-    let looked = 0;
     const look = (): void => {
-      looked = performance.now();
       if (lines.length) this.raw += lines.join("");
       lines = [];
       this.text = answer.content;
     };
-    let status = 0;
-    let id = "";
-    let served = "";
+    const pace = new Pace(PACE_MS, look);
+    let head: Head = { status: 0, request_id: "", served: "" };
     let usage: Usage | null = null;
     try {
-      const to = `/serving-endpoints/${encodeURIComponent(endpoint)}/invocations`;
-      const response = await send(to, { method: "POST", body, signal: stop.signal });
-      status = response.status;
-      id = response.headers.get("x-request-id") ?? "";
-      served = response.headers.get("served-model-name") ?? "";
-      if (response.headers.get("content-type")?.startsWith("text/event-stream") && response.body) {
-        for await (const event of eventsOf(response.body)) {
+      await invoke(endpoint, body, stop.signal, {
+        head: (told) => (head = told),
+        event: (event) => {
           first ??= performance.now() - began;
-          answer.push(textOf(event));
+          answer.push(chatChunk(event));
           lines.push(`data: ${event}\n\n`);
           if (event.includes("data:image/")) this.pictures = [...this.pictures, ...picturesIn(parsed(event))];
-          if (performance.now() - looked >= PACE_MS) look();
-        }
-        usage = answer.usage;
-        if (answer.failure) this.error = new ApiError(status, answer.failure.code, answer.failure.message, "", id);
-        else if (!answer.done) this.ended = "cut";
-      } else {
-        usage = this.#whole(await response.text(), answer);
-      }
+          pace.arrived();
+          return true;
+        },
+        whole: (text) => (usage = this.#whole(text, answer)),
+      });
+      usage ??= answer.usage;
+      const { failure } = answer;
+      if (failure) this.error = new ApiError(head.status, failure.code, failure.message, "", head.request_id);
+      else if (!answer.done) this.ended = "cut";
     } catch (error) {
       if (stop.signal.aborted) this.ended = "stopped";
       else if (error instanceof ApiError) {
         this.error = error;
-        status = error.status;
-        id = error.requestId;
+        head = { ...head, status: error.status, request_id: error.requestId };
       } else if (first !== null) this.ended = "cut";
       else this.error = new ApiError(0, "OFFLINE", "");
     }
+    pace.stop();
     look();
-    this.outcome = { status, total_ms: performance.now() - began, first_ms: first, usage, request_id: id, served };
+    this.outcome = { ...head, total_ms: performance.now() - began, first_ms: first, usage };
     this.busy = false;
   }
 
   #whole(text: string, answer: Answer): Usage | null {
     const found = parsed(text);
+    answer.whole(found);
     if (found === undefined) {
       this.raw = text;
       return null;
     }
-    const value = (typeof found === "object" && found !== null ? found : {}) as { data?: { embedding?: unknown }[]; choices?: { text?: unknown }[]; usage?: Record<string, unknown> };
-    answer.whole(found);
+    const value = (isObject(found) ? found : {}) as { data?: { embedding?: unknown }[]; choices?: { text?: unknown }[]; usage?: Record<string, unknown> };
     this.pictures = picturesIn(found);
     const written = value.choices?.[0]?.text;
     if (typeof written === "string") answer.content = written;
@@ -115,28 +112,17 @@ export class Run {
 }
 
 /** A chunk of a completion in the form of a chat's. */
-function textOf(event: string): string {
-  try {
-    const found = JSON.parse(event) as { choices?: { text?: string; finish_reason?: string }[] };
-    const text = found.choices?.[0]?.text;
-    if (typeof text !== "string") return event;
-    return JSON.stringify({ ...found, choices: [{ delta: { content: text }, finish_reason: found.choices?.[0]?.finish_reason }] });
-  } catch {
-    return event;
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+function chatChunk(event: string): string {
+  const found = parsed(event);
+  const first: unknown = isObject(found) && Array.isArray(found["choices"]) ? found["choices"][0] : undefined;
+  if (!isObject(found) || !isObject(first) || typeof first["text"] !== "string") return event;
+  const { text: content, finish_reason } = first;
+  return JSON.stringify({ ...found, choices: [{ delta: { content }, finish_reason }] });
 }
 
 function inputOf(body: string): unknown {
   const found = parsed(body);
-  return typeof found === "object" && found !== null ? (found as { input?: unknown }).input : undefined;
+  return isObject(found) ? found["input"] : undefined;
 }
 
 const PICTURE = /^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+$/;
@@ -163,13 +149,4 @@ function shortened(value: unknown): unknown {
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, shortened(one)]));
   }
   return value;
-}
-
-export function norm(vector: number[]): number {
-  return Math.sqrt(vector.reduce((sum, one) => sum + one * one, 0));
-}
-
-export function cosine(a: number[], b: number[]): number {
-  const dot = a.reduce((sum, one, at) => sum + one * (b[at] ?? 0), 0);
-  return dot / (norm(a) * norm(b) || 1);
 }

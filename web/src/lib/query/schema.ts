@@ -7,9 +7,9 @@ import { linter, type Diagnostic } from "@codemirror/lint";
 import type { EditorState, Extension } from "@codemirror/state";
 import { Validator } from "@cfworker/json-schema";
 import type { SyntaxNode } from "@lezer/common";
+import { isObject, parsed, type Json } from "../json";
 
-export type Schema = Record<string, unknown>;
-const isObject = (value: unknown): value is Schema => typeof value === "object" && value !== null && !Array.isArray(value);
+export type Schema = Json;
 
 /** The schema of requests in an OpenAPI document, with its references beside it; null when there is none. */
 export function requestSchema(openapi: unknown): Schema | null {
@@ -68,11 +68,8 @@ function pathTo(state: EditorState, node: SyntaxNode): (string | number)[] {
 
 function text(state: EditorState, node: SyntaxNode): string {
   const raw = state.sliceDoc(node.from, node.to);
-  try {
-    return String(JSON.parse(raw));
-  } catch {
-    return raw.replaceAll('"', "");
-  }
+  // What is not written to its end yet is no JSON.
+  return String(parsed(raw) ?? raw.replaceAll('"', ""));
 }
 
 function source(root: Schema): CompletionSource {
@@ -159,12 +156,8 @@ const GROUPS = new Set(["properties", "items", "$ref", "anyOf", "oneOf", "allOf"
 /** For an editor of requests. */
 export function extensions(root: Schema): Extension[] {
   const lint = linter((view): Diagnostic[] => {
-    let value: unknown;
-    try {
-      value = JSON.parse(view.state.doc.toString());
-    } catch {
-      return []; // The JSON itself is judged by another.
-    }
+    const value = parsed(view.state.doc.toString());
+    if (value === undefined) return []; // The JSON itself is judged by another.
     return check(root, value).map((one) => ({ ...position(view.state, one.pointer), severity: "warning", message: one.message }));
   });
   return [jsonLanguage.data.of({ autocomplete: source(root) }), lint];

@@ -1,8 +1,8 @@
 // The request of the editor as code for each client.  Pure: a body in, a text out that runs as it is with DATABRICKS_HOST
 // and DATABRICKS_TOKEN set.
-import { pythonOf, shellQuoted } from "../chat/export";
+import { pythonOf, shellQuoted, sqlText } from "../code";
+import { isObject, type Json } from "../json";
 
-export type Json = Record<string, unknown>;
 export type Task = "chat" | "completions" | "embeddings" | "responses" | "";
 export const CLIENTS = ["openai", "databricks", "mlflow", "langchain"] as const;
 export type Client = (typeof CLIENTS)[number];
@@ -30,7 +30,7 @@ export function python(client: Client, endpoint: string, task: Task, body: Json)
 /** The messages of a body, whatever was typed there: what is no object is none. */
 function messagesOf(body: Json): Json[] {
   const found: unknown[] = Array.isArray(body["messages"]) ? body["messages"] : [];
-  return found.filter((one): one is Json => typeof one === "object" && one !== null && !Array.isArray(one));
+  return found.filter(isObject);
 }
 const isList = (value: unknown): value is unknown[] => Array.isArray(value);
 
@@ -225,10 +225,6 @@ function simplePrompt(body: Json): boolean {
   return first?.["role"] === "user" && typeof first["content"] === "string" && !others.length;
 }
 
-export function sqlText(text: string): string {
-  return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'").replaceAll("\n", "\\n").replaceAll("\r", "\\r")}'`;
-}
-
 function sqlValue(value: unknown): string {
   if (value === null || value === undefined) return "NULL";
   if (typeof value === "boolean") return value ? "TRUE" : "FALSE";
@@ -265,6 +261,6 @@ const rows = (inputs: unknown): string => (isList(inputs) && inputs.length ? inp
 function contentText(content: unknown): string {
   if (typeof content === "string") return content;
   const parts: unknown[] = isList(content) ? content : [];
-  const texts = parts.map((one) => (typeof one === "object" && one !== null ? (one as Json)["text"] : null));
+  const texts = parts.map((one) => (isObject(one) ? one["text"] : null));
   return texts.filter((one) => typeof one === "string").join("\n");
 }

@@ -1,10 +1,11 @@
 // What must be sent so that an endpoint becomes what the form says.  Pure.
 import type { Endpoint } from "../endpoints";
-import { BESIDE, ofEndpoint, toConfig, toGateway, toTags, type Form, type Json } from "./form";
+import { BESIDE, ofEndpoint, toConfig, toGateway, toTags, type Form } from "./form";
+import type { Json } from "../json";
 
 export interface Step {
   method: "PUT" | "PATCH";
-  /** Behind the endpoint's own path. */
+  /** Below the endpoint: `config`, `tags`, … */
   path: string;
   body: Json;
 }
@@ -21,9 +22,9 @@ export function stepsOf(was: Endpoint, form: Form): Step[] {
     const { served_entities, ...beside } = after;
     // Only a configuration that serves has entities that can stay.
     const stay = same(before["served_entities"], served_entities) && (was.config?.served_entities ?? []).length > 0;
-    steps.push({ method: "PUT", path: "/config", body: stay ? beside : after });
+    steps.push({ method: "PUT", path: "config", body: stay ? beside : after });
   }
-  if (!same(toGateway(old), toGateway(form))) steps.push({ method: "PUT", path: "/ai-gateway", body: toGateway(form) });
+  if (!same(toGateway(old), toGateway(form))) steps.push({ method: "PUT", path: "ai-gateway", body: toGateway(form) });
   for (const [field, request] of Object.entries(BESIDE)) {
     const [a, b] = [old.rest[field], form.rest[field]];
     if (!same(a, b)) steps.push({ ...request, body: b === undefined ? {} : { [field]: b } });
@@ -31,7 +32,7 @@ export function stepsOf(was: Endpoint, form: Form): Step[] {
   const [tags, now] = [toTags(old), toTags(form)];
   if (!same(tags, now)) {
     const gone = tags.filter((one) => !now.some((other) => other.key === one.key)).map((one) => one.key);
-    steps.push({ method: "PATCH", path: "/tags", body: { add_tags: now, delete_tags: gone } });
+    steps.push({ method: "PATCH", path: "tags", body: { add_tags: now, delete_tags: gone } });
   }
   return steps;
 }

@@ -1,5 +1,6 @@
 // The form of an endpoint, and the request that it stands for.  Pure, both ways.
 import type { Endpoint, Entity, Route } from "../endpoints";
+import { isObject, parsed, textOf as text, type Json } from "../json";
 import { routeName } from "./overview";
 import table from "./providers.json";
 
@@ -50,9 +51,6 @@ export function newForm(): Form {
   return { name: "", description: "", entities: [{ ...newEntity(), percentage: 100 }], tags: [], fallback: false, rest: {}, restOfConfig: {}, restOfGateway: {} };
 }
 
-export type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
-const text = (value: unknown): string => (typeof value === "string" ? value : "");
 const SECRET = /^\{\{secrets\/[^{}]+\}\}$/;
 
 /** A served entity as the API wants it.  Its name is left out when it was left out. */
@@ -121,9 +119,9 @@ export function toTags(form: Pick<Form, "tags">): { key: string; value?: string 
 
 /** What can be changed of an endpoint beside what the form shows: its field, and the request that changes it. */
 export const BESIDE = {
-  rate_limits: { method: "PUT", path: "/rate-limits" },
-  email_notifications: { method: "PATCH", path: "/notifications" },
-  telemetry_config: { method: "PATCH", path: "/telemetry-config" },
+  rate_limits: { method: "PUT", path: "rate-limits" },
+  email_notifications: { method: "PATCH", path: "notifications" },
+  telemetry_config: { method: "PATCH", path: "telemetry-config" },
 } as const;
 
 /** The form of an endpoint that is there.  Keys are never told, so they are empty. */
@@ -200,12 +198,8 @@ function takeKey(config: Json, at: string): string {
 
 /** The form of a request's text that somebody typed; a sentence's reason when it is none. */
 export function ofText(typed: string): Form | "json" | "object" {
-  let found: unknown;
-  try {
-    found = JSON.parse(typed);
-  } catch {
-    return "json";
-  }
+  const found = parsed(typed);
+  if (found === undefined) return "json";
   if (!isObject(found) || !isObject(found["config"])) return "object";
   return ofRequest(found);
 }

@@ -1,5 +1,5 @@
 // What the list of endpoints shows, searches and sorts by.  Pure.
-import type { Endpoint, Entity, Route } from "../endpoints";
+import type { Endpoint, EndpointConfig, Entity, Route } from "../endpoints";
 
 export type State = "ready" | "updating" | "failed" | "not_ready";
 export const STATES: State[] = ["ready", "updating", "failed", "not_ready"];
@@ -16,17 +16,21 @@ export function entityLabel(entity: Entity): string {
   return entity.external_model?.name ?? entity.foundation_model?.display_name ?? entity.foundation_model?.name ?? entity.entity_name ?? entity.name;
 }
 
+/** Percent of the traffic; an only one has all of it also where nothing says so. */
+export function shareOf(config: EndpointConfig, entity: Entity): number {
+  const route = config.traffic_config?.routes?.find((one) => routeName(one) === entity.name);
+  return route?.traffic_percentage ?? (config.served_entities?.length === 1 ? 100 : 0);
+}
+
 /** Each served entity with its share of the traffic, the largest first. */
 export function shares(endpoint: Endpoint): { name: string; label: string; provider: string; percentage: number }[] {
-  const routes = endpoint.config?.traffic_config?.routes ?? [];
-  const share = new Map(routes.map((one) => [routeName(one), one.traffic_percentage]));
-  const entities = endpoint.config?.served_entities ?? [];
-  return entities
+  const config = endpoint.config ?? {};
+  return (config.served_entities ?? [])
     .map((one) => ({
       name: one.name,
       label: entityLabel(one),
       provider: one.external_model?.provider ?? "",
-      percentage: share.get(one.name) ?? (entities.length === 1 ? 100 : 0),
+      percentage: shareOf(config, one),
     }))
     .sort((a, b) => b.percentage - a.percentage);
 }

@@ -1,6 +1,7 @@
 // The SQL page's state: queries, what each runs, the last statements, and the options.  It outlives the page, so that what
 // runs is followed while another page is shown.
 import { t } from "../i18n.svelte";
+import { newId } from "../ids";
 import { keyOf, HISTORY, load, merge, save, type Draft, type Kept, type Past } from "./keep";
 import { Batch, type Item } from "./run.svelte";
 import { closeSession, openSession, type Options } from "./statements";
@@ -67,7 +68,7 @@ export class Bench {
   add(text = "", name = ""): void {
     const numbers = this.drafts.map((one) => Number(/(\d+)$/.exec(one.name)?.[1] ?? 0));
     const made = name || t("sql.query_name", { number: Math.max(0, ...numbers) + 1 });
-    const draft = { id: crypto.randomUUID(), name: made, text, updated: Date.now(), session: "", ran: [] };
+    const draft = { id: newId(), name: made, text, updated: Date.now(), session: "", ran: [] };
     this.drafts.push(draft);
     this.open = draft.id;
     this.later();
@@ -91,7 +92,7 @@ export class Bench {
     const back = this.deleted;
     if (!back) return;
     // Under another id: the old one is known as deleted, also to other windows.
-    const draft = { ...back.draft, id: crypto.randomUUID(), updated: Date.now() };
+    const draft = { ...back.draft, id: newId(), updated: Date.now() };
     const batch = this.batches.get(back.draft.id);
     if (batch) draft.ran = batch.items.map((one) => one.kept());
     this.drafts.splice(back.at, 0, draft);

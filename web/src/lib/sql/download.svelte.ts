@@ -1,4 +1,5 @@
 // All rows of a result as a CSV file, put together in the browser a chunk at a time.
+import { download } from "../download";
 import { fileName, line } from "./csv";
 import { chunk, type Chunk, type Column } from "./statements";
 
@@ -29,7 +30,7 @@ export class Download {
           stop.signal.throwIfAborted();
         }
       }
-      give(new Blob(parts, { type: "text/csv;charset=utf-8" }), fileName(name));
+      download(new Blob(parts, { type: "text/csv;charset=utf-8" }), fileName(name));
     } catch (error) {
       if (!stop.signal.aborted) this.trouble = error;
     }
@@ -39,13 +40,4 @@ export class Download {
   cancel(): void {
     this.stop?.abort();
   }
-}
-
-function give(content: Blob, name: string): void {
-  const address = URL.createObjectURL(content);
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -22,7 +22,6 @@ export interface Hands {
   extensions: Extension[];
   /** The selection, or null when nothing is selected. */
   selection(): { from: number; to: number } | null;
-  cursor(): number;
   /** No more completion of what was typed: it runs. */
   close(): void;
   mark(found: { from: number; to: number; message: string } | null, show: boolean): void;
@@ -59,7 +58,6 @@ export function hands(sources: Sources, moved: (selected: boolean) => void): Han
       const main = view?.state.selection.main;
       return main && !main.empty ? { from: main.from, to: main.to } : null;
     },
-    cursor: () => view?.state.selection.main.head ?? 0,
     close: () => void (view && closeCompletion(view)),
     mark(found, show) {
       if (!view) return;

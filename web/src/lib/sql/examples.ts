@@ -1,4 +1,5 @@
 // Statements to begin with.  They run as they are on a server just installed; where there are other endpoints, on those.
+import { sqlText } from "../code";
 import { taskOf, type Endpoint } from "../endpoints";
 import type { Key } from "../i18n.svelte";
 
@@ -12,8 +13,8 @@ export interface Example {
 }
 
 export function examples(endpoints: Endpoint[]): Example[] {
-  const chat = text(pick(endpoints, CHAT, "chat"));
-  const embeddings = text(pick(endpoints, EMBEDDINGS, "embeddings"));
+  const chat = sqlText(pick(endpoints, CHAT, "chat"));
+  const embeddings = sqlText(pick(endpoints, EMBEDDINGS, "embeddings"));
   return [
     {
       name: "sql.example_query",
@@ -60,8 +61,4 @@ ORDER BY similarity DESC;
 function pick(endpoints: Endpoint[], wanted: string, task: string): string {
   if (!endpoints.length || endpoints.some((one) => one.name === wanted)) return wanted;
   return endpoints.find((one) => taskOf(one) === task)?.name ?? wanted;
-}
-
-function text(name: string): string {
-  return `'${name.replaceAll("'", "\\'")}'`;
 }

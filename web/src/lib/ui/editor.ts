@@ -6,7 +6,7 @@ import { sql } from "@codemirror/lang-sql";
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { linter, lintGutter, lintKeymap } from "@codemirror/lint";
 import { searchKeymap } from "@codemirror/search";
-import { Compartment, EditorState, type Extension } from "@codemirror/state";
+import { Compartment, type Extension } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { Databricks } from "../sql/dialect";
@@ -14,14 +14,12 @@ import { Databricks } from "../sql/dialect";
 export interface Editor {
   setValue(text: string): void;
   extend(extensions: Extension[]): void;
-  focus(): void;
   destroy(): void;
 }
 export interface Wanted {
   value: string;
   label: string;
-  language: "json" | "sql" | "text";
-  readonly: boolean;
+  language: "json" | "sql";
   changed(text: string): void;
   /** Ctrl-Enter or Cmd-Enter. */
   submit(): void;
@@ -66,7 +64,6 @@ const LANGUAGES: Record<Wanted["language"], () => Extension[]> = {
   // An empty editor is no mistake yet.
   json: () => [json(), linter((view) => (view.state.doc.toString().trim() ? jsonParseLinter()(view) : [])), lintGutter()],
   sql: () => [sql({ dialect: Databricks, upperCaseKeywords: true })],
-  text: () => [],
 };
 
 export function create(parent: HTMLElement, wanted: Wanted): Editor {
@@ -91,7 +88,6 @@ export function create(parent: HTMLElement, wanted: Wanted): Editor {
       LOOK,
       EditorView.lineWrapping,
       EditorView.contentAttributes.of({ "aria-label": wanted.label }),
-      EditorState.readOnly.of(wanted.readonly),
       // Tab leaves the editor, so that it is no trap for whoever has only a keyboard.
       keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, ...lintKeymap, ...searchKeymap]),
       LANGUAGES[wanted.language](),
@@ -109,7 +105,6 @@ export function create(parent: HTMLElement, wanted: Wanted): Editor {
       view.dispatch({ changes: { from: 0, to: now.length, insert: text }, annotations: isolateHistory.of("full") });
     },
     extend: (extensions) => view.dispatch({ effects: more.reconfigure(extensions) }),
-    focus: () => view.focus(),
     destroy: () => view.destroy(),
   };
 }
