@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "src" / "tesela"
 MODULES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = (
-    ("errors", "aside"),
+    ("errors", "aside", "page"),
     ("wire", "serving"),
     ("providers",),
     ("snapshot",),
@@ -19,8 +19,8 @@ LAYERS = (
     ("client",),
     ("endpoint_build",),
     ("snapshot_build",),
-    ("store", "bell", "told", "invitation"),
-    ("gateway", "control", "engine", "telemetry", "sql"),
+    ("store", "bell", "told", "invitation", "telemetry"),
+    ("gateway", "control", "engine", "sql"),
     ("local", "follow"),
     ("steward",),
     ("worker", "workers", "reload", "screen", "sqlprocess", "sqlrunner", "listening"),
@@ -35,8 +35,6 @@ BESIDE = {
     ("configfile", "settings"), ("configfile", "places"),
     ("config", "places"), ("config", "configfile"), ("config", "settings"), ("addresses", "config"),
     ("addresses", "settings"), ("catalogue", "configfile"),
-    # What was counted is handed over as a plain object that the gateway adds to.
-    ("gateway", "telemetry"),
     # Sail is a child process like a model's: it dies with its parent and has a log.
     ("sql", "engine"),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tesela import __version__, invitation, local, snapshot_build
+from tesela import __version__, invitation, local, page, snapshot_build
 from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.placement import make_run_dir
@@ -87,7 +87,7 @@ class _Parts(NamedTuple):
     plan: local.Plan
     run_dir: Path
     screen: Screen
-    static: Path = Path(__file__).parent / "static"
+    static: Path = page.STATIC
 
     def __repr__(self) -> str:
         return "_Parts(***)"

@@ -21,7 +21,7 @@ import uvicorn
 import uvloop
 from starlette.routing import Route
 
-from tesela import control, invitation
+from tesela import control, invitation, page
 from tesela.bell import Bell
 from tesela.config import Config
 from tesela.engine.spec import read_states
@@ -47,7 +47,6 @@ from tesela.told import READY, SQL_SOCKET, TROUBLE_FILE, Start
 if TYPE_CHECKING:
     from tesela.store.store import Store
 
-STATIC = Path(__file__).parent / "static"
 """The web pages, as the package's build leaves them."""
 FILES = 65536
 """Descriptors that a worker asks for, where the system's hard limit allows."""
@@ -139,7 +138,7 @@ async def serve(start: Start, ready: int) -> None:
         token_of=token_of,
         sql_socket=str(run_dir / SQL_SOCKET),
         sql_secret=start.secret,
-        static=STATIC,
+        static=page.STATIC,
         cookie=gateway.cookie.decode(),
         authenticate=gateway.authenticate,
         activity=shared,

@@ -9,7 +9,7 @@ from tests.fakes import ACCESS_TOKEN
 from tests.gateway.peers import looped
 from tests.gateway.servers import client, request, serving
 
-from tesela.gateway import page
+from tesela import page
 
 NAME = b"tesela_session_7"
 COOKIES = NAME + b"=" + ACCESS_TOKEN

@@ -1,7 +1,7 @@
 """What an endpoint did lately, over all workers: figures for each minute, and the last requests."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,40 +12,11 @@ from tesela.control.answers import Handler, json
 from tesela.control.facts import Facts, credential
 from tesela.control.serving_find import find
 from tesela.errors import InvalidRequest
+from tesela.telemetry.activity import SUMMED, Asked
 
 PATH = "/api/2.0/tesela/serving-endpoints/{name}/activity"
 MINUTES_MOST, MINUTES = 1440, 60
 LIMIT_MOST, LIMIT = 200, 50
-SUMMED = ("requests", "failed", "cancelled", "prompt_tokens", "completion_tokens")
-
-
-class AskedFacts(Protocol):
-    """One request that is over, see `telemetry/activity.py`."""
-
-    @property
-    def ended(self) -> float: ...
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def entity(self) -> str: ...
-    @property
-    def principal_id(self) -> str: ...
-    @property
-    def principal(self) -> str: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def error(self) -> str: ...
-    @property
-    def duration_s(self) -> float: ...
-    @property
-    def first_s(self) -> float | None: ...
-    @property
-    def prompt_tokens(self) -> int: ...
-    @property
-    def completion_tokens(self) -> int: ...
-    @property
-    def streamed(self) -> bool: ...
 
 
 def routes(facts: Facts) -> list[Route]:
@@ -85,7 +56,7 @@ def handler_of(facts: Facts) -> Handler:
     return handler
 
 
-def _requests(asked: Sequence[AskedFacts]) -> list[dict[str, Any]]:
+def _requests(asked: Sequence[Asked]) -> list[dict[str, Any]]:
     return [
         {
             "at_ms": int(one.ended * 1000),

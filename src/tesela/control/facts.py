@@ -1,8 +1,8 @@
 """What the control plane's handlers are given.  They hold nothing of their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +13,8 @@ from tesela.places import Places
 from tesela.records import Actor
 from tesela.serving import Timeouts
 from tesela.snapshot import Credential, Principal, Snapshot
+from tesela.telemetry.activity import Activity
+from tesela.telemetry.sharing import Shared
 
 if TYPE_CHECKING:
     from tesela.store.store import Store
@@ -31,41 +33,6 @@ class CountFacts(Protocol):
     def prompt_tokens(self) -> int: ...
     @property
     def completion_tokens(self) -> int: ...
-
-
-class MinuteFacts(Protocol):
-    """Figures of one minute, see `telemetry/activity.py`."""
-
-    def percentile_ms(self, share: float) -> float | None: ...
-
-
-class SeriesFacts(Protocol):
-    """What is remembered of one endpoint: its last requests and its minutes."""
-
-    @property
-    def recent(self) -> Sequence[Any]: ...
-    @property
-    def minutes(self) -> Mapping[int, MinuteFacts]: ...
-
-
-class ActivityFacts(Protocol):
-    """What all workers remember.  `of` reads files, `settle` belongs to the loop."""
-
-    def settle(self) -> None: ...
-    def of(self, endpoint: str) -> SeriesFacts: ...
-
-
-class _Nothing:
-    """For a control plane beside no gateway."""
-
-    recent: Sequence[Any] = ()
-    minutes: Mapping[int, MinuteFacts] = {}
-
-    def settle(self) -> None:
-        return
-
-    def of(self, _endpoint: str) -> SeriesFacts:
-        return self
 
 
 class EngineFacts(Protocol):
@@ -96,7 +63,8 @@ class Facts(msgspec.Struct, frozen=True):
     `token_of` reads the token out of an Authorization header.  `sql_socket` is where the process that runs statements
     is asked, and `sql_secret` what it is shown.  `static` is the folder of the built web pages, `cookie` the name of
     their session's cookie; `authenticate` finds the credential behind an Authorization header, and `take_code` uses up
-    a one-time code and gives the id of the principal whom it signs in.  `activity` is what endpoints did lately.
+    a one-time code and gives the id of the principal whom it signs in.  `activity` is what endpoints did lately, over
+    all workers; beside no gateway that is nothing.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -121,7 +89,7 @@ class Facts(msgspec.Struct, frozen=True):
     cookie: str = "tesela_session"
     authenticate: Callable[[bytes], Credential] = refuse
     take_code: Callable[[str], str | None] = lambda _: None
-    activity: ActivityFacts = _Nothing()
+    activity: Shared = msgspec.field(default_factory=lambda: Shared(Activity(), Path(), 0, alone=True))
 
     def __repr__(self) -> str:
         return f"Facts({self.workspace_id})"

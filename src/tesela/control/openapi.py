@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from tesela.control.answers import Handler
 from tesela.control.facts import Facts, base_url, credential
-from tesela.control.openapi_requests import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGE, RESPONSES
+from tesela.control.openapi_requests import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGE, RESPONSES, STRING
 from tesela.control.serving_find import find, told
 from tesela.wire.document import encode
 from tesela.wire.tasks import Task
@@ -83,7 +83,6 @@ def _object(required: Sequence[str] = (), **properties: Json) -> Json:
     return {"type": "object", "properties": properties} | ({"required": list(required)} if required else {})
 
 
-STRING: Json = {"type": "string"}
 INTEGER: Json = {"type": "integer"}
 NUMBER: Json = {"type": "number"}
 

@@ -3,7 +3,6 @@
 A session is an access token of its own with a short life, in a cookie that no script can read (docs/concepts/web.md).
 """
 
-import importlib.util
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -11,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tesela import __version__
+from tesela import __version__, page
+from tesela.control import sql
 from tesela.control.answers import Handler, document, json
 from tesela.control.facts import Facts, actor_of, base_url
 from tesela.errors import InvalidRequest, PermissionDenied, Unauthenticated
@@ -19,7 +19,7 @@ from tesela.snapshot import Credential, digest
 from tesela.wire.document import text
 
 PATH = "/api/2.0/tesela/session"
-HEADER = "x-tesela-page"
+HEADER = page.HEADER.decode()
 LIFETIME_S = 12 * 3600.0
 COMMENT = "session of the web pages"
 NO_STORE = {"cache-control": "no-store"}
@@ -106,7 +106,7 @@ def _told(credential: Credential | None) -> dict[str, Any]:
     return {
         "user": {"id": principal.id, "name": principal.name, "admin": principal.admin},
         "version": __version__,
-        "sql": importlib.util.find_spec("sqlglot") is not None,
+        "sql": not sql.missing(),
     }
 
 

@@ -155,14 +155,14 @@ def _bearer(request: Request, facts: Facts) -> str:
 
 def _socket(facts: Facts) -> str:
     """Raises Unsupported where the packages are not installed."""
-    missing = _missing()
-    if missing:
+    lacking = missing()
+    if lacking:
         raise Unsupported(
-            f"SQL is not installed here ({', '.join(missing)} missing): pip install 'tesela[sql]' and start again"
+            f"SQL is not installed here ({', '.join(lacking)} missing): pip install 'tesela[sql]' and start again"
         )
     return facts.sql_socket
 
 
 @cache
-def _missing() -> tuple[str, ...]:
+def missing() -> tuple[str, ...]:
     return tuple(name for name in PACKAGES if importlib.util.find_spec(name) is None)

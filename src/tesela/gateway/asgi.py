@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from tesela import page
 from tesela.errors import MethodNotAllowed, Unauthenticated
-from tesela.gateway import doors, native, page
+from tesela.gateway import doors, native
 from tesela.gateway.invocation import Invocation
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits

@@ -25,9 +25,9 @@ from tesela.gateway.breaker import Terms
 from tesela.gateway.doors import Door, Manners
 from tesela.gateway.health import Health
 from tesela.gateway.invocation import Invocation
-from tesela.gateway.page import cookie_name
 from tesela.gateway.refusal import boundary, refuse
 from tesela.gateway.seams import Caller, Transport
+from tesela.page import cookie_name
 from tesela.providers.base import Provider
 from tesela.snapshot import Credential, Snapshot
 from tesela.telemetry.activity import Activity

@@ -1,9 +1,8 @@
 """The hot doors, taken inside uvicorn's own HTTP protocol.
 
 A POST to a door of the data plane never becomes an ASGI scope: its head is looked at where the parser has it, its
-answer is one write.  All else, and every request that arrives while another one is under way on the same connection,
-takes uvicorn's usual way to the ASGI application, which has the same doors; the answers are equal byte for byte, and
-a test holds that.
+answer is one write.  All else, and what arrives while another request is under way on the same connection, goes
+uvicorn's usual way to the ASGI application, which has the same doors; a test holds both to the same bytes.
 """
 
 import asyncio
@@ -15,8 +14,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tesela import page
 from tesela.errors import HeadTooLarge, InvalidRequest, RequestTimeout, TeselaError
-from tesela.gateway import doors, glance, native, offers, page
+from tesela.gateway import doors, glance, native, offers
 from tesela.gateway.invoke import Gateway
 from tesela.gateway.limits import Limits
 from tesela.gateway.linger import forget, linger, may_answer

@@ -26,6 +26,8 @@ BATCH = 64
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000)
 """Upper ends of the classes that durations are counted in; the last class has none."""
 CLASSES = len(BOUNDS_MS) + 1
+SUMMED = ("requests", "failed", "cancelled", "prompt_tokens", "completion_tokens")
+"""The figures of a minute that add up."""
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -61,7 +63,7 @@ class Minute(msgspec.Struct, array_like=True):
     )
 
     def add(self, other: "Minute") -> None:
-        for name in ("requests", "failed", "cancelled", "prompt_tokens", "completion_tokens"):
+        for name in SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.classes = [one + more for one, more in zip(self.classes, other.classes, strict=True)]
 

@@ -1,9 +1,13 @@
 """The session of the web pages: a cookie whose value is an access token, which counts only beside a header of theirs.
+Here for all that have to do with them, as is the folder that they are built into.
 
 A page of another site can make a browser send the cookie, but not the header: for that the browser would ask us first
 (CORS), and we never say yes.  https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"
 HEADER = b"x-tesela-page"
 SAME = (b"same-origin", b"none")
 """What a browser says of a request that no other site made (https://w3c.github.io/webappsec-fetch-metadata/)."""
