@@ -39,7 +39,8 @@ class Screen:
             self._end_line()
             self._last = (name, stage)
             if not self._err.isatty():
-                print(f"tesela: {name}: {word}", file=self._err, flush=True)
+                size = f" ({total / 1e6:.0f} MB)" if total and stage == "download" else ""
+                print(f"tesela: {name}: {word}{size}", file=self._err, flush=True)
         if self._err.isatty():
             self._open = True
             part = f" {_bar(done / total)} {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Open
 from tests.system.processes import Served, until
 
@@ -56,7 +56,14 @@ def test_a_session_that_could_not_be_ended_is_told(visit: Open) -> None:
     page = visit("/serving")
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
     refusal = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "the store does not answer"}
-    page.route("**/tesela/session", lambda route: route.fulfill(status=503, json=refusal))
+
+    def refused(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fulfill(status=503, json=refusal)
+        else:
+            route.continue_()
+
+    page.route("**/tesela/session", refused)
     page.get_by_label("Account").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("alert")).to_contain_text("the store does not answer")
