@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 SERVICES := .venv-services
+SUITES := .test-server .test-clients .test-sql .test-browser
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test .test-server .test-pages-and-clients check bench conformance docs record lock clean
+.PHONY: help setup serve test $(SUITES) check bench conformance docs record lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,22 +55,24 @@ setup: $(VENV)/.test $(VENV)/.web $(CLIENTS)/.clients $(SERVICES)/.services ## E
 serve: $(VENV)/.serve $(VENV)/.web ## Serve the local models: make serve ARGS='--port 9000'
 	@exec $(BIN)/tesela serve $(ARGS)
 
-# Most tests wait for processes that they started: two runs beside each other take little more than half the time.  What
-# the browser is measured by runs first, alone.
+# Most tests wait for processes that they started, so two suites run beside each other.  What the browser is measured by
+# runs first, alone.
 test: setup ## Every test, or some: make test ARGS='tests/cli -k tokens'
 ifdef ARGS
 	@$(BIN)/python -m pytest -q $(ARGS)
 else
+	@test ! -d web/node_modules || $(BIN)/python web/build.py --test
 	@$(BIN)/python -m pytest -q tests/browser/test_smooth.py
-	@$(MAKE) --no-print-directory -j2 .test-server .test-pages-and-clients
+	@$(MAKE) --no-print-directory -j2 $(SUITES)
 endif
 
 .test-server:
-	@$(BIN)/python -m pytest -q --ignore=tests/browser
-
-.test-pages-and-clients:
-	@test ! -d web/node_modules || $(BIN)/python web/build.py --test
+	@$(BIN)/python -m pytest -q --ignore=tests/sql --ignore=tests/browser
+.test-sql:
+	@$(BIN)/python -m pytest -q tests/sql
+.test-browser:
 	@$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_smooth.py
+.test-clients:
 	@$(CLIENTS)/bin/python -m pytest -q tests/clients
 
 check: $(VENV)/.test ## Lint, format, types, generated pages

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import FilePayload, Locator, Page, expect
-from tests.browser.conftest import Open, grant, make
+from tests.browser.conftest import Open, api, grant, make
 from tests.system.processes import Served, until
 
 Axe = Callable[[Page], None]
@@ -135,6 +135,17 @@ def test_models_beside_each_other_with_one_prompt(visit: Open, axe: Axe, shot: S
     )
     page.get_by_role("button", name="Close fast").click()
     expect(page.get_by_role("combobox", name="Endpoint")).to_have_count(1)
+
+
+def test_a_reasoning_effort_is_offered_where_it_is_taken(visit: Open, server: Served) -> None:
+    model = {"name": "jamba-large", "provider": "ai21labs", "task": "llm/v1/chat"}
+    entity = {"external_model": model | {"ai21labs_config": {"ai21labs_api_key_plaintext": "none"}}}
+    api(server, "POST", "/api/2.0/serving-endpoints", {"name": "jamba", "config": {"served_entities": [entity]}})
+    page = at(visit, "jamba")
+    page.get_by_role("button", name="Settings").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Seed")).to_be_visible()
+    expect(dialog.get_by_label("Reasoning")).to_have_count(0)
 
 
 def test_settings_are_sent_and_kept_and_wrong_ones_are_told(visit: Open, axe: Axe, shot: Shot) -> None:

@@ -118,6 +118,7 @@ def test_a_local_model_that_got_ready_shows_itself(world: Any) -> None:
     entity = found["config"]["served_entities"][0]
     assert entity["foundation_model"]["name"] == "tiny"
     assert found["capabilities"]["streaming"] is True
+    assert found["capabilities"]["reasoning"] is False
     world.engines["tiny"].status, world.engines["tiny"].message = "failed", "because"
     broken = world.call("GET", f"{SERVING}/mine").json()
     assert broken["state"]["ready"] == "NOT_READY"

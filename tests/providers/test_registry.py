@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tesela.errors import ConfigError
+from tesela.providers import ai21, anthropic, bedrock, cohere, gemini, local_fields
 from tesela.providers.base import Call
 from tesela.providers.registry import PROVIDERS, ROWS, Resolved, resolve
 from tesela.serving import ExternalModel, Retries, Timeouts
@@ -253,3 +254,13 @@ def test_every_row_leads_to_a_provider_and_a_field_that_exist() -> None:
         assert row.field in ExternalModel.__struct_fields__
     for name, provider in PROVIDERS.items():
         assert provider.name == name
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_who_refuses_an_effort_says_so_in_its_row(provider: str) -> None:
+    fields = {
+        "ai21labs": ai21.CHAT, "anthropic": anthropic.CHAT, "amazon-bedrock": bedrock.CHAT, "cohere": cohere.CHAT,
+        "google-cloud-vertex-ai": gemini.CHAT, "local": local_fields.CHAT,
+    }  # fmt: skip
+    refused = fields[provider].refused if provider in fields else {}
+    assert PROVIDERS[provider].reasoning is ("reasoning_effort" not in refused)

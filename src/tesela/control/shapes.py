@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tesela.control.facts import EngineFacts
+from tesela.providers.registry import PROVIDERS
 from tesela.serving import Endpoint, ServedEntity
 from tesela.wire.tasks import Task
 
@@ -158,6 +159,8 @@ def capabilities(endpoint: Endpoint) -> dict[str, Any]:
         sizes = {one.upstream.capabilities.dimensions for one in endpoint.entities}
         return {"streaming": False} | ({"dimensions": sizes.pop()} if len(sizes) == 1 and 0 not in sizes else {})
     out: dict[str, Any] = {"streaming": True}
+    if endpoint.task is Task.CHAT:
+        out["reasoning"] = all(PROVIDERS[one.provider].reasoning for one in endpoint.entities)
     if _external(endpoint):
         return out
     known = [one.upstream.capabilities for one in endpoint.entities]

@@ -230,7 +230,7 @@ COMPLETIONS = Fields(
     },
 )
 
-AI21 = Provider("ai21labs", {Task.CHAT: chat, Task.COMPLETIONS: completions})
+AI21 = Provider("ai21labs", {Task.CHAT: chat, Task.COMPLETIONS: completions}, reasoning=False)
 
 
 def resolve(reading: Reading, task: Task) -> Resolved:

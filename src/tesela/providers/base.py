@@ -157,10 +157,11 @@ class Provider(msgspec.Struct, frozen=True):
     """A company or server with its own dialect.  `native` are the calls of that dialect that pass as they come.
 
     A task that is missing from `translations` is one that the provider does not serve; None means that it speaks the
-    unified form, and its bytes pass.
+    unified form, and its bytes pass.  `reasoning` is whether chats can say how much to think (`reasoning_effort`).
     """
 
     name: str
     translations: Mapping[Task, Translation | None]
     failure: Failure = openai_failure
     native: Mapping[Native, Translation] = {}
+    reasoning: bool = True

@@ -17,4 +17,5 @@ LOCAL = Provider(
         Task.EMBEDDINGS: local_embeddings.translate,
     },
     failure=failure,
+    reasoning=False,
 )
