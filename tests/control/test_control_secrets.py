@@ -245,7 +245,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     desk.store.close()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), st.binary(max_size=200)))
 def test_any_value_comes_back(shared: Desk, value: str | bytes) -> None:
     if isinstance(value, str):

@@ -294,7 +294,7 @@ DOORS = st.sampled_from([*map(openai, Task), named(), named("both"), named("embe
 
 
 @given(DOORS, st.dictionaries(FIELDS, JSON | st.sampled_from(["chat", "embed", [{}], {"a": "1"}, True]), max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_body_is_understood_or_refused(door: Door, given: Any) -> None:
     try:
         question = ask(door, given)
@@ -350,7 +350,7 @@ ANSWERS = st.recursive(
 
 
 @given(ANSWERS, st.booleans(), st.sampled_from([None, 1]))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_answers_stay_equal_but_for_the_added_twins(answer: Any, ascii_only: bool, indent: int | None) -> None:
     body = json.dumps(answer, ensure_ascii=ascii_only, indent=indent).encode()
     changed = json.loads(with_finish_reason(body))

@@ -175,7 +175,7 @@ PLACES = st.lists(st.integers(0, 20_000), max_size=8)
 
 
 @given(st.lists(st.sampled_from(GOOD), min_size=1, max_size=4), PLACES, st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_requests_cut_anywhere_get_an_answer_each(
     site: Site, requests: list[bytes], places: list[int], hot: bool
 ) -> None:
@@ -210,7 +210,7 @@ def spoilt(draw: st.DrawFn) -> bytes:
 
 
 @given(spoilt(), PLACES)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_any_bytes_in_any_pieces(site: Site, raw: bytes, places: list[int]) -> None:
     hot, plain = (site.play(cut(raw, places), way) for way in (True, False))
     found = Statuses(bytes(hot.written)).found

@@ -176,7 +176,7 @@ def changed(draw: st.DrawFn, kind: Any, message: bytes) -> bytes:
 
 
 @given(st.data(), st.sampled_from(list(KINDS)))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
 def test_what_is_taken_is_what_the_parser_reads(data: st.DataObject, kind: Any) -> None:
     message = data.draw(messages(kind))
     known = Reading(message, kind)

@@ -734,7 +734,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(0, 3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_happens_in_whatever_order_nothing_is_left_and_nothing_is_mixed(
     steps: list[tuple[int, str]], limit: int
 ) -> None:

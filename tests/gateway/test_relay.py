@@ -304,7 +304,7 @@ CHUNKS = st.lists(
 
 
 @given(CHUNKS, st.sampled_from(list(Manners)), st.booleans(), st.booleans(), st.lists(st.integers(0, 4000), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_stream_in_any_pieces(
     chunks: Any, manners: Manners, shown: bool, ascii_only: bool, places: list[int]
 ) -> None:

@@ -258,9 +258,9 @@ def test_every_row_leads_to_a_provider_and_a_field_that_exist() -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_who_refuses_an_effort_says_so_in_its_row(provider: str) -> None:
-    fields = {
-        "ai21labs": ai21.CHAT, "anthropic": anthropic.CHAT, "amazon-bedrock": bedrock.CHAT, "cohere": cohere.CHAT,
-        "google-cloud-vertex-ai": gemini.CHAT, "local": local_fields.CHAT,
+    refused = {
+        "ai21labs": ai21.CHAT.refused, "anthropic": anthropic.CHAT.refused, "amazon-bedrock": bedrock.CHAT.refused,
+        "cohere": cohere.CHAT.refused, "google-cloud-vertex-ai": gemini.CHAT.refused,
+        "local": local_fields.CHAT.refused,
     }  # fmt: skip
-    refused = fields[provider].refused if provider in fields else {}
-    assert PROVIDERS[provider].reasoning is ("reasoning_effort" not in refused)
+    assert PROVIDERS[provider].reasoning is ("reasoning_effort" not in refused.get(provider, {}))

@@ -82,7 +82,7 @@ schemas = st.recursive(scalars, nested, max_leaves=8)
 
 
 @given(schemas)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_value_obeys_its_schema(schema: Any) -> None:
     try:
         value = obey(schema)

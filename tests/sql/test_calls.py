@@ -386,7 +386,7 @@ def test_an_owners_bearer_is_in_no_repr() -> None:
     assert "token-a" not in repr(ANN)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=6), min_size=1, max_size=4),
     st.lists(st.sampled_from([200, 429, 500, 503]), max_size=6),

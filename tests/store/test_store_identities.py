@@ -414,7 +414,7 @@ STEPS = st.lists(
 
 @pytest.mark.slow
 @given(STEPS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_tried_an_admin_is_left_and_no_group_contains_itself(
     opened: Callable[[], Store], steps: list[tuple[str, int, int]]
 ) -> None:

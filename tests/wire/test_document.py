@@ -20,7 +20,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON), st.booleans(), st.sampled_from([None, 0, 3]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_untouched_values_keep_their_bytes(given: Any, ascii_only: bool, indent: int | None) -> None:
     body = json.dumps(given, ensure_ascii=ascii_only, indent=indent).encode()
     document = decode(body)
@@ -86,7 +86,7 @@ def test_what_is_not_an_object_in_utf8_is_refused_with_a_sentence(body: bytes, s
     st.binary(max_size=100)
     | st.lists(st.sampled_from(list('{}[]",:\\u10e- \n')), max_size=40).map("".join).map(str.encode)
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_give_a_document_or_a_refusal(body: bytes) -> None:
     try:
         document = decode(body)

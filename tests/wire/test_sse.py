@@ -102,7 +102,7 @@ STREAMS = st.lists(
 
 @given(stream=STREAMS | st.binary(max_size=60), places=st.lists(st.integers(0, 200), max_size=8))
 @example(stream=b"data: a\n\n\xef\xbb\xbfdata: b\n\n", places=[9])
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_cut_of_any_stream_gives_the_events_of_the_standard(stream: bytes, places: list[int]) -> None:
     assert fed(cut(stream, places)) == standard(stream)
 
@@ -111,7 +111,7 @@ def test_any_cut_of_any_stream_gives_the_events_of_the_standard(stream: bytes, p
     data=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")).map(str.encode), max_size=6),
     places=st.lists(st.integers(0, 500), max_size=6),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_framed_is_read_back(data: list[bytes], places: list[int]) -> None:
     stream = b"".join(map(frame, data)) + LAST
     assert fed(cut(stream, places)) == [*(Event(b"", one) for one in data), Event(b"", DONE)]

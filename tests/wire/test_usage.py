@@ -113,7 +113,7 @@ JSON = st.recursive(
     details=st.dictionaries(st.sampled_from(["d", "e"]), st.dictionaries(st.text(max_size=3), st.integers(0, 9))),
     spaced=st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_found_wherever_it_stands(before: Any, after: Any, details: Any, spaced: bool) -> None:
     whole = {**before, "usage": {**GIVEN, **details}, **after}
     body = json.dumps(whole, ensure_ascii=spaced, indent=1 if spaced else None).encode()
@@ -126,7 +126,7 @@ def test_found_wherever_it_stands(before: Any, after: Any, details: Any, spaced:
 @given(
     st.binary(max_size=80) | st.lists(st.sampled_from([b'"usage"', b":", b"{", b"}", b"[", b"1", b'"'])).map(b"".join)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_never_raises(body: bytes) -> None:
     found, place = find(body), span(body)
     assert found is None or found.total_tokens >= 0
