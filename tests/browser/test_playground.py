@@ -433,3 +433,20 @@ def test_by_keyboard_alone(visit: Open) -> None:
         names.append(page.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel"))
         page.keyboard.press("Shift+Tab")
     assert {"Regenerate", "Edit", "Copy", "Delete"} <= set(names), names
+
+
+def test_two_windows_of_one_conversation_lose_nothing(visit: Open) -> None:
+    one = at(visit, "echo")
+    say(one, "said first")
+    expect(answers(one)).to_contain_text("said first")
+    until(lambda: "said first" in kept(one))
+    two = one.context.new_page()
+    two.goto("/playground")
+    expect(answers(two)).to_contain_text("said first")
+    say(two, "said there")
+    expect(answers(one)).to_have_count(2)
+    say(one, "said here")
+    expect(answers(two)).to_have_count(3)
+    two.reload()
+    expect(answers(two)).to_have_count(3)
+    expect(answers(two).last).to_contain_text("said here")

@@ -14,6 +14,8 @@ interface Kept {
 export interface Keeper {
   /** The newest first.  The messages come with them. */
   all(): Promise<Conversation[]>;
+  /** Calls back when another window of the user's has saved or removed a conversation. */
+  watch(changed: (id: string) => void): void;
   /** Rejects when there is no room. */
   save(conversation: Conversation): Promise<void>;
   remove(id: string): Promise<void>;
@@ -40,10 +42,19 @@ function opened(): Promise<IDBDatabase> {
 }
 
 class Database implements Keeper {
+  /** Hears what other windows tell, and not what it tells itself. */
+  private readonly windows: BroadcastChannel;
+
   constructor(
     private readonly database: IDBDatabase,
     private readonly user: string,
-  ) {}
+  ) {
+    this.windows = new BroadcastChannel(`${NAME}.${STORE}.${user}`);
+  }
+
+  watch(changed: (id: string) => void): void {
+    this.windows.onmessage = (event: MessageEvent<string>) => changed(event.data);
+  }
 
   async all(): Promise<Conversation[]> {
     const store = this.database.transaction(STORE).objectStore(STORE);
@@ -54,15 +65,20 @@ class Database implements Keeper {
   async save(conversation: Conversation): Promise<void> {
     const kept: Kept = { key: `${this.user}/${conversation.id}`, user: this.user, conversation };
     await settled(this.database.transaction(STORE, "readwrite").objectStore(STORE).put(kept));
+    this.windows.postMessage(conversation.id);
   }
 
   async remove(id: string): Promise<void> {
     await settled(this.database.transaction(STORE, "readwrite").objectStore(STORE).delete(`${this.user}/${id}`));
+    this.windows.postMessage(id);
   }
 }
 
 class Memory implements Keeper {
   private readonly kept = new Map<string, Conversation>();
+  watch(): void {
+    // No other window sees this one's memory.
+  }
   async all(): Promise<Conversation[]> {
     return [...this.kept.values()].sort((a, b) => b.updated - a.updated);
   }

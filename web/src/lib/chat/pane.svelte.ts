@@ -47,6 +47,15 @@ export class Pane {
     return { id: this.id, endpoint: this.endpoint, settings: this.settings, messages: this.messages, leaf: this.leaf };
   }
 
+  /** Become what another window has made of it.  What waits for an answer here keeps its messages, too. */
+  adopt(data: PaneData): void {
+    this.endpoint = data.endpoint;
+    this.settings = data.settings;
+    const ids = new Set(data.messages.map((one) => one.id));
+    this.messages = this.busy ? [...data.messages, ...this.messages.filter((one) => !ids.has(one.id))] : data.messages;
+    if (!this.busy) this.leaf = data.leaf;
+  }
+
   use(endpoint: string): void {
     this.endpoint = endpoint;
     this.#changed();

@@ -31,6 +31,20 @@ export class Sheet {
     return { id, title, created, updated: Date.now(), sync, panes: this.panes.map((one) => one.data()) };
   }
 
+  /** Become what another window has made of it. */
+  adopt(conversation: Conversation): void {
+    this.title = conversation.title;
+    this.sync = conversation.sync;
+    const known = new Map(this.panes.map((one) => [one.id, one]));
+    const panes = conversation.panes.map((one) => {
+      const pane = known.get(one.id) ?? new Pane(one, () => this.touch());
+      pane.adopt(one);
+      return pane;
+    });
+    // An answer that is on its way here is not lost by a pane that was closed there.
+    this.panes = [...panes, ...this.panes.filter((one) => one.busy && !panes.includes(one))];
+  }
+
   rename(title: string): void {
     this.title = title;
     this.touch();

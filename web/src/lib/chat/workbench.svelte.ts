@@ -30,6 +30,7 @@ export class Workbench {
     if (this.#keeper === null) {
       this.#keeper = await open(this.user);
       this.conversations = await this.#keeper.all();
+      this.#keeper.watch((id) => void this.#heard(id));
       if (!endpoint) this.#show(this.#open(this.#last()));
     }
     if (endpoint) this.fresh(endpoint);
@@ -96,6 +97,14 @@ export class Workbench {
 
   stop(): void {
     for (const sheet of this.#opened.values()) sheet.stop();
+  }
+
+  /** Another window has changed a conversation: what is open here must not write over that. */
+  async #heard(id: string): Promise<void> {
+    if (!this.#keeper) return;
+    this.conversations = await this.#keeper.all();
+    const changed = this.conversations.find((one) => one.id === id);
+    if (changed) this.#opened.get(id)?.adopt(changed);
   }
 
   /** The conversation that was looked at last: in this tab also one that nobody has said anything in, for its draft. */
