@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 SERVICES := .venv-services
-SUITES := .test-server .test-clients .test-sql .test-browser
+SUITES := .test-server .test-sql .test-clients .test-browser
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
