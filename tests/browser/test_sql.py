@@ -419,9 +419,9 @@ def test_a_phone_and_the_dark(visit: Open, axe: Axe, shot: Shot, language: str) 
     shot(page, f"sql-phone-dark-{language}", full=True)
 
 
-def test_the_examples_run_as_they_are_on_a_server_just_installed(
-    visit: Open, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server as it is when it was just installed, with the local models."""
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from conformance.server import models
 
@@ -430,12 +430,26 @@ def test_the_examples_run_as_they_are_on_a_server_just_installed(
     cache = models() / "models"
     cache.mkdir(parents=True, exist_ok=True)
     (folder / "home" / "models").symlink_to(cache)
-    with Served(folder, file=json.dumps({"local_models": True}), environ={"PYTHONWARNINGS": "default"}) as fresh:
-        page = visit("/sql", token=fresh.token, host=fresh.host)
-        for at in range(3):
-            page.locator(".example").nth(at).click()
-            page.get_by_role("button", name="Run", exact=True).click()
-            expect(state(page)).to_have_text(re.compile("Done|Failed"), timeout=2 * ANSWER_MS)
-            expect(state(page)).to_have_text("Done")
-            assert len(cells(page)) == 3
-            page.get_by_role("button", name="New query").click()
+    file = json.dumps({"local_models": True, "emulate": "databricks"})
+    with Served(folder, file=file, environ={"PYTHONWARNINGS": "default"}) as running:
+        yield running
+
+
+def test_the_examples_run_as_they_are_on_a_server_just_installed(visit: Open, installed: Served) -> None:
+    page = visit("/sql", token=installed.token, host=installed.host)
+    for at in range(3):
+        page.locator(".example").nth(at).click()
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(state(page)).to_have_text(re.compile("Done|Failed"), timeout=2 * ANSWER_MS)
+        expect(state(page)).to_have_text("Done")
+        assert len(cells(page)) == 3
+        page.get_by_role("button", name="New query").click()
+
+
+def test_the_playground_of_a_server_just_installed_begins_with_its_own_model(visit: Open, installed: Served) -> None:
+    page = visit("/playground", token=installed.token, host=installed.host)
+    chosen = page.get_by_role("combobox", name="Endpoint")
+    expect(chosen).to_have_value("smollm2-135m-instruct")
+    expect(page.get_by_text("a demonstration model of 135 million parameters")).to_be_visible()
+    chosen.select_option("databricks-meta-llama-3-3-70b-instruct")
+    expect(page.get_by_text("Answered by smollm2-135m-instruct")).to_be_visible()

@@ -65,6 +65,13 @@ export async function create(body: unknown): Promise<void> {
   await ask(API, { method: "POST", body });
 }
 
+/** Built in under a name that workspaces have, and answered by another model: for code that was written for one. */
+export function standsIn(endpoint: Endpoint): boolean {
+  const [entity, ...others] = endpoint.config?.served_entities ?? [];
+  if (endpoint["source"] !== "built-in" || !entity?.entity_name || others.length) return false;
+  return entity.entity_name !== endpoint.name;
+}
+
 /** The kind of query that an endpoint answers: the last part of `llm/v1/chat`. */
 export function taskOf(endpoint: Endpoint): "chat" | "completions" | "embeddings" | "responses" | "" {
   const last = (endpoint.task ?? "").split("/").pop() ?? "";

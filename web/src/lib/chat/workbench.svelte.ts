@@ -1,6 +1,6 @@
 // The Playground's state: the conversations, the one on the page, and the endpoints that can be asked.  It outlives the
 // page, so an answer goes on while somebody looks at another one.
-import { list, taskOf, type Endpoint } from "../endpoints";
+import { list, standsIn, taskOf, type Endpoint } from "../endpoints";
 import { newId } from "../ids";
 import { read, readTab, write, writeTab } from "../storage";
 import { open, type Keeper } from "./keep";
@@ -39,11 +39,12 @@ export class Workbench {
     this.ready = true;
   }
 
-  /** The endpoints that answer chats. */
+  /** The endpoints that answer chats.  Those that stand in for others come last: nobody begins with them. */
   async load(): Promise<void> {
     this.trouble = null;
     try {
-      this.endpoints = (await list()).filter((one) => taskOf(one) === "chat");
+      const chats = (await list()).filter((one) => taskOf(one) === "chat");
+      this.endpoints = [...chats.filter((one) => !standsIn(one)), ...chats.filter(standsIn)];
       this.#fill();
     } catch (error) {
       this.trouble = error;
