@@ -202,8 +202,11 @@ def test_structured_output_follows_the_schema(visit: Open) -> None:
     page.get_by_role("button", name="Settings").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Answer as").select_option("json_schema")
-    expect(dialog.get_by_text("This is not valid JSON")).to_be_visible()
     editor = dialog.get_by_role("textbox", name="JSON schema")
+    expect(editor).to_contain_text("answer")
+    expect(dialog.get_by_text("This is not valid JSON")).to_have_count(0)
+    editor.fill("")
+    expect(dialog.get_by_text("This is not valid JSON")).to_be_visible()
     editor.fill('{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}')
     expect(dialog.get_by_text("This is not valid JSON")).to_have_count(0)
     dialog.get_by_role("button", name="Close").last.click()
@@ -433,6 +436,15 @@ def test_by_keyboard_alone(visit: Open) -> None:
         names.append(page.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel"))
         page.keyboard.press("Shift+Tab")
     assert {"Regenerate", "Edit", "Copy", "Delete"} <= set(names), names
+
+
+def test_what_has_come_of_an_answer_survives_a_reload(visit: Open) -> None:
+    page = at(visit, "slow")
+    say(page, "go on and on")
+    expect(page.locator("main")).to_contain_text("w20")
+    page.reload()
+    expect(answers(page)).to_contain_text("w20")
+    expect(answers(page)).to_contain_text("Stopped")
 
 
 def test_two_windows_of_one_conversation_lose_nothing(visit: Open) -> None:

@@ -19,6 +19,8 @@ export interface Live {
   reasoning: string;
   calls: Answer["calls"];
   first_ms: number | null;
+  /** On the page's own clock, in milliseconds. */
+  began: number;
 }
 
 export class Pane {
@@ -44,7 +46,20 @@ export class Pane {
   }
 
   data(): PaneData {
-    return { id: this.id, endpoint: this.endpoint, settings: this.settings, messages: this.messages, leaf: this.leaf };
+    const { id, endpoint, settings, messages } = this;
+    const half = this.#half();
+    return { id, endpoint, settings, messages: half ? [...messages, half] : messages, leaf: half?.id ?? this.leaf };
+  }
+
+  /** What has come of an answer that is on its way, as if it ended here: the page may be left before it does. */
+  #half(): Message | null {
+    const live = this.live;
+    if (!live || !(live.content || live.reasoning)) return null;
+    return {
+      id: live.id, parent: live.parent, role: "assistant", content: live.content, at: Date.now(), finish: "stopped",
+      metrics: { first_ms: live.first_ms, total_ms: performance.now() - live.began, usage: null, model: "", request_id: "" },
+      ...(live.reasoning ? { reasoning: live.reasoning } : {}),
+    }; // prettier-ignore
   }
 
   /** Become what another window has made of it.  What waits for an answer here keeps its messages, too. */
@@ -123,11 +138,11 @@ export class Pane {
   /** Ask for an answer to what is shown.  What goes wrong stands in the message; nothing is thrown. */
   async answer(): Promise<void> {
     if (this.busy || Object.keys(problems(this.settings)).length) return;
-    const live: Live = { id: newId(), parent: this.leaf, content: "", reasoning: "", calls: [], first_ms: null };
+    const began = performance.now();
+    const live: Live = { id: newId(), parent: this.leaf, content: "", reasoning: "", calls: [], first_ms: null, began };
     const stop = (this.#stop = new AbortController());
     const body = bodyOf(this.shown, this.settings);
     const answer = new Answer();
-    const began = performance.now();
     let head: Head = { status: 0, served: "", request_id: "" };
     let failure: Failure | null = null;
     const pace = new Pace(PACE_MS, () => {
@@ -176,7 +191,8 @@ export class Pane {
     this.#stop = null;
     // Somebody may have cleared the pane meanwhile: then nobody waits for this.
     if (live.parent === null || this.messages.some((one) => one.id === live.parent)) {
-      this.messages = [...this.messages, message];
+      // Another window may have told what it has of this one.
+      this.messages = [...this.messages.filter((one) => one.id !== message.id), message];
       this.leaf = message.id;
       this.#changed();
     }

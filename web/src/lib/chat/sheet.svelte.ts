@@ -88,7 +88,7 @@ export class Sheet {
   /** Keep it now.  What nobody has said anything in yet is not kept. */
   save(): void {
     clearTimeout(this.#timer);
-    if (!this.#touched) return;
+    if (!this.#touched && !this.busy) return;
     this.#touched = false;
     const first = this.panes.flatMap((one) => one.messages).find((one) => one.role === "user");
     if (!first && !this.title) return;
