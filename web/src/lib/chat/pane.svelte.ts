@@ -62,13 +62,14 @@ export class Pane {
     }; // prettier-ignore
   }
 
-  /** Become what another window has made of it.  What waits for an answer here keeps its messages, too. */
-  adopt(data: PaneData): void {
+  /** Become what another window has made of it; with `own`, beside the messages that are only here. */
+  adopt(data: PaneData, own: boolean): void {
+    const ids = new Set(data.messages.map((one) => one.id));
+    this.messages = own ? [...data.messages, ...this.messages.filter((one) => !ids.has(one.id))] : data.messages;
+    if (own) return;
     this.endpoint = data.endpoint;
     this.settings = data.settings;
-    const ids = new Set(data.messages.map((one) => one.id));
-    this.messages = this.busy ? [...data.messages, ...this.messages.filter((one) => !ids.has(one.id))] : data.messages;
-    if (!this.busy) this.leaf = data.leaf;
+    this.leaf = data.leaf;
   }
 
   use(endpoint: string): void {

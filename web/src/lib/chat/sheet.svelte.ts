@@ -15,6 +15,8 @@ export class Sheet {
   readonly busy = $derived(this.panes.some((one) => one.busy));
   #timer: ReturnType<typeof setTimeout> | undefined;
   #touched = false;
+  /** When this window kept it last. */
+  #kept = 0;
   #keep: (data: Conversation) => void;
 
   constructor(conversation: Conversation, keep: (data: Conversation) => void) {
@@ -31,18 +33,21 @@ export class Sheet {
     return { id, title, created, updated: Date.now(), sync, panes: this.panes.map((one) => one.data()) };
   }
 
-  /** Become what another window has made of it. */
+  /** Become what another window has made of it.  What is not kept yet here stays, and is kept with it. */
   adopt(conversation: Conversation): void {
+    if (conversation.updated <= this.#kept) return;
+    const own = this.#touched || this.busy;
     this.title = conversation.title;
     this.sync = conversation.sync;
     const known = new Map(this.panes.map((one) => [one.id, one]));
     const panes = conversation.panes.map((one) => {
       const pane = known.get(one.id) ?? new Pane(one, () => this.touch());
-      pane.adopt(one);
+      pane.adopt(one, own);
       return pane;
     });
     // An answer that is on its way here is not lost by a pane that was closed there.
     this.panes = [...panes, ...this.panes.filter((one) => one.busy && !panes.includes(one))];
+    if (own) this.touch();
   }
 
   rename(title: string): void {
@@ -93,7 +98,9 @@ export class Sheet {
     const first = this.panes.flatMap((one) => one.messages).find((one) => one.role === "user");
     if (!first && !this.title) return;
     if (!this.title && first) this.title = first.content.trim().split("\n")[0]?.slice(0, TITLE) || "…";
-    this.#keep(this.data());
+    const data = this.data();
+    this.#kept = data.updated;
+    this.#keep(data);
   }
 
   /** Stop, and keep nothing more. */

@@ -102,9 +102,8 @@ export class Workbench {
 
   /** Another window has changed a conversation: what is open here must not write over that. */
   async #heard(id: string): Promise<void> {
-    if (!this.#keeper) return;
-    this.conversations = await this.#keeper.all();
-    const changed = this.conversations.find((one) => one.id === id);
+    const changed = (await this.#keeper?.all())?.find((one) => one.id === id);
+    this.conversations = [...(changed ? [changed] : []), ...this.conversations.filter((one) => one.id !== id)];
     if (changed) this.#opened.get(id)?.adopt(changed);
   }
 
