@@ -242,3 +242,12 @@ def test_on_a_phone(visit: Open, axe: Axe, shot: Shot) -> None:
     expect(page.get_by_text(re.compile("Status 200"))).to_be_visible()
     axe(page)
     shot(page, "query-phone-dark", full=True)
+
+
+def test_a_number_that_a_browser_rounds_is_sent_as_it_was_typed(visit: Open) -> None:
+    page = at(visit, "echo")
+    write(page, '{"messages": [{"role": "user", "content": "hi"}], "seed": 9007199254740993}')
+    expect(page.get_by_text("Whole numbers beyond")).to_be_visible()
+    with page.expect_request("**/invocations") as sent:
+        page.get_by_role("button", name="Send request").click()
+    assert "9007199254740993" in (sent.value.post_data or "")

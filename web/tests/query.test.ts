@@ -6,7 +6,7 @@ import { EditorState } from "@codemirror/state";
 import { describe, expect, it } from "vitest";
 import { at, check, position, requestSchema } from "../src/lib/query/schema";
 import { sqlText } from "../src/lib/code";
-import type { Json } from "../src/lib/json";
+import { rounds, type Json } from "../src/lib/json";
 import { CLIENTS, curl, leftOut, missing, python, sql, type Task } from "../src/lib/query/snippets";
 import { picturesIn } from "../src/lib/query/run.svelte";
 import { cosine, norm } from "../src/lib/query/vectors";
@@ -164,5 +164,15 @@ describe("vectors", () => {
     expect(norm([3, 4])).toBe(5);
     expect(cosine([1, 0], [0, 1])).toBe(0);
     expect(cosine([0, 0], [0, 0])).toBe(0);
+  });
+});
+
+describe("numbers", () => {
+  it("that a browser cannot hold are told", () => {
+    expect(rounds('{"seed": 9007199254740993}')).toBe(true);
+    expect(rounds('{"seeds": [1, {"n": -9007199254740993}]}')).toBe(true);
+    expect(rounds('{"seed": 9007199254740991, "t": 0.1}')).toBe(false);
+    expect(rounds('{"text": "9007199254740993"}')).toBe(false);
+    expect(rounds("{")).toBe(false);
   });
 });

@@ -15,6 +15,20 @@ export function parsed(text: string): unknown {
   }
 }
 
+/** Whether a text of JSON has whole numbers that a browser rounds when it reads them: those beyond 2^53 - 1. */
+export function rounds(text: string): boolean {
+  let found = false;
+  try {
+    JSON.parse(text, (_, value: unknown) => {
+      if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) found = true;
+      return value;
+    });
+  } catch {
+    return false;
+  }
+  return found;
+}
+
 /** Readable if it is JSON; as it came if not. */
 export function pretty(text: string): string {
   const found = parsed(text);
