@@ -8,6 +8,7 @@ A page of another site can make a browser send the cookie, but not the header: f
 from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
+"""The web pages, as the package's build leaves them."""
 HEADER = b"x-tesela-page"
 SAME = (b"same-origin", b"none")
 """What a browser says of a request that no other site made (https://w3c.github.io/webappsec-fetch-metadata/)."""

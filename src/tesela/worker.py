@@ -47,7 +47,6 @@ from tesela.told import READY, SQL_SOCKET, TROUBLE_FILE, Start
 if TYPE_CHECKING:
     from tesela.store.store import Store
 
-"""The web pages, as the package's build leaves them."""
 FILES = 65536
 """Descriptors that a worker asks for, where the system's hard limit allows."""
 

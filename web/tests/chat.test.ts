@@ -139,6 +139,22 @@ describe("exports", () => {
     for (const bad of ["", "{}", "[]", '{"tesela": "conversation"}', '{"tesela": "conversation", "conversation": {}}']) expect(fromJson(bad)).toBeNull();
   });
 
+  it("take nothing from a file that the page could not show", () => {
+    const file = (panes: unknown): string => JSON.stringify({ tesela: "conversation", version: 1, conversation: { ...conversation, panes } });
+    const pane = conversation.panes[0]!;
+    const said = pane.messages[0]!;
+    const wrong: unknown[] = [
+      [], [{}], [null], [{ ...pane, messages: null }], [{ ...pane, messages: [{}] }], [{ ...pane, messages: [{ ...said, content: 1 }] }],
+      [{ ...pane, messages: [{ ...said, role: "root" }] }], [{ ...pane, messages: [{ ...said, parent: 1 }] }], [{ ...pane, endpoint: 7 }],
+      [{ ...pane, messages: [{ ...said, images: ["https://evil.example/x.png"] }] }], [{ ...pane, messages: [{ ...said, tool_calls: [{}] }] }],
+      [{ ...pane, messages: [{ ...said, metrics: {} }] }], [{ ...pane, messages: [{ ...said, failure: "no" }] }],
+      [{ ...pane, settings: { tools: [{}] } }], [{ ...pane, settings: { stop: 1 } }],
+    ]; // prettier-ignore
+    for (const panes of wrong) expect(fromJson(file(panes)), JSON.stringify(panes)).toBeNull();
+    // Settings that an earlier version did not have get their defaults.
+    expect(fromJson(file([{ ...pane, settings: {} }]))?.panes[0]?.settings).toEqual(DEFAULTS);
+  });
+
   it("quote what shells and Python would read", () => {
     expect(shellQuoted("it's")).toBe("'it'\\''s'");
     expect(pythonOf({ a: [true, null, 1.5, "x\n"], b: {}, c: [] })).toBe('{\n    "a": [\n        True,\n        None,\n        1.5,\n        "x\\n",\n    ],\n    "b": {},\n    "c": [],\n}');

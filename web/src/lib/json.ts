@@ -15,18 +15,10 @@ export function parsed(text: string): unknown {
   }
 }
 
-/** Whether a text of JSON has whole numbers that a browser rounds when it reads them: those beyond 2^53 - 1. */
-export function rounds(text: string): boolean {
-  let found = false;
-  try {
-    JSON.parse(text, (_, value: unknown) => {
-      if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) found = true;
-      return value;
-    });
-  } catch {
-    return false;
-  }
-  return found;
+/** Whether whole numbers beyond 2^53 - 1 are in it, which a browser rounds when it reads them. */
+export function rounded(value: unknown): boolean {
+  if (typeof value === "number") return Number.isInteger(value) && !Number.isSafeInteger(value);
+  return typeof value === "object" && value !== null && Object.values(value).some(rounded);
 }
 
 /** Readable if it is JSON; as it came if not. */

@@ -1,6 +1,7 @@
 // A conversation as a file, and the request that would get its last answer again.  Pure.
 import { isObject, parsed, type Json } from "../json";
 import { bodyOf } from "./request";
+import { sound } from "./sound";
 import type { Conversation, Message, PaneData } from "./types";
 import { path } from "./tree";
 
@@ -12,8 +13,7 @@ export function toJson(conversation: Conversation): string {
 /** Null for a text that is none of ours. */
 export function fromJson(text: string): Conversation | null {
   const found = parsed(text);
-  if (!isObject(found) || found["tesela"] !== "conversation" || !isObject(found["conversation"])) return null;
-  return Array.isArray(found["conversation"]["panes"]) ? (found["conversation"] as unknown as Conversation) : null;
+  return isObject(found) && found["tesela"] === "conversation" ? sound(found["conversation"]) : null;
 }
 
 /** What would be sent to get the last answer again. */

@@ -64,8 +64,10 @@ export class Pane {
 
   /** Become what another window has made of it; with `own`, beside the messages that are only here. */
   adopt(data: PaneData, own: boolean): void {
-    const ids = new Set(data.messages.map((one) => one.id));
-    this.messages = own ? [...data.messages, ...this.messages.filter((one) => !ids.has(one.id))] : data.messages;
+    // What that window has of the answer that is on its way here is not the answer.
+    const theirs = data.messages.filter((one) => one.id !== this.live?.id);
+    const ids = new Set(theirs.map((one) => one.id));
+    this.messages = own ? [...theirs, ...this.messages.filter((one) => !ids.has(one.id))] : theirs;
     if (own) return;
     this.endpoint = data.endpoint;
     this.settings = data.settings;
@@ -192,8 +194,7 @@ export class Pane {
     this.#stop = null;
     // Somebody may have cleared the pane meanwhile: then nobody waits for this.
     if (live.parent === null || this.messages.some((one) => one.id === live.parent)) {
-      // Another window may have told what it has of this one.
-      this.messages = [...this.messages.filter((one) => one.id !== message.id), message];
+      this.messages = [...this.messages, message];
       this.leaf = message.id;
       this.#changed();
     }
